@@ -1,0 +1,88 @@
+/**
+ * The agent stream: JSON messages over one WebSocket (TLS, client certificate) from agent to server at `/agent/v1/stream`.
+ * The server names the machine from the certificate, never from a message. Logs have a connection of their own each
+ * (`/agent/v1/logs/<request>`), opened by the agent when asked, so a fast journal never delays a heartbeat (SEMANTICS 18).
+ */
+import { z } from 'zod';
+import { AssignmentSpec, UnitState } from './assignment.js';
+import { MachineInfo } from './machine.js';
+
+/** Milliseconds between heartbeats, and the lease that they keep (SEMANTICS 17, 20). */
+export const heartbeatEveryMs = 3_000;
+export const presenceTtlMs = 10_000;
+
+export const AgentAssignment = z.strictObject({
+  ...AssignmentSpec.shape,
+  text: z.string().describe('The unit text, inlined by the server.'),
+});
+export type AgentAssignment = z.infer<typeof AgentAssignment>;
+
+export const FromAgent = z.discriminatedUnion('type', [
+  /** First message. `clusterUid` is what the agent knows from disk, so that a stranger's server is noticed by both sides. */
+  z.strictObject({
+    type: z.literal('hello'),
+    info: MachineInfo,
+    labels: z.record(z.string(), z.string()),
+    clusterUid: z.string().optional(),
+  }),
+  z.strictObject({ type: z.literal('heartbeat'), seq: z.int() }),
+  /** Changed states only, coalesced; a batch is answered by one `stored` with its number. */
+  z.strictObject({ type: z.literal('states'), batch: z.int(), states: z.record(z.string(), UnitState) }),
+  z.strictObject({ type: z.literal('event'), unit: z.string().optional(), reason: z.string(), message: z.string(), warning: z.boolean() }),
+]);
+export type FromAgent = z.infer<typeof FromAgent>;
+
+export const FromServer = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('welcome'),
+    clusterUid: z.string(),
+    machineUid: z.string(),
+    session: z.string(),
+    /** Every server's agent endpoint, so that the agent can fail over to one it was not configured with. */
+    servers: z.array(z.string()),
+  }),
+  /** Everything assigned to the machine, complete, as of `revision`. Sent once after `welcome`. */
+  z.strictObject({
+    type: z.literal('snapshot'),
+    revision: z.int(),
+    assignments: z.array(AgentAssignment),
+    /** What the server has stored of this machine's states, so that only differences are sent. */
+    states: z.record(z.string(), UnitState),
+  }),
+  /** What changed since; `dropped` names units whose assignment is gone from the store. */
+  z.strictObject({ type: z.literal('changes'), revision: z.int(), assignments: z.array(AgentAssignment), dropped: z.array(z.string()) }),
+  z.strictObject({ type: z.literal('heartbeat-ack'), seq: z.int() }),
+  z.strictObject({ type: z.literal('stored'), batch: z.int() }),
+  /** Open a log connection and stream this unit's journal down it. */
+  z.strictObject({
+    type: z.literal('open-logs'),
+    request: z.string(),
+    unit: z.string(),
+    lines: z.int().nonnegative(),
+    follow: z.boolean(),
+    since: z.string().optional(),
+  }),
+  z.strictObject({ type: z.literal('close-logs'), request: z.string() }),
+  /** The server ends the stream and says why; `retry: false` when coming back makes no sense (the Machine was removed). */
+  z.strictObject({ type: z.literal('goodbye'), reason: z.string(), retry: z.boolean() }),
+]);
+export type FromServer = z.infer<typeof FromServer>;
+
+/** POST /agent/v1/join and /agent/v1/renew: JSON in, JSON out. */
+export const JoinRequest = z.strictObject({
+  token: z.string().max(256),
+  /** /etc/machine-id */
+  machine: z.string().regex(/^[0-9a-f]{32}$/),
+  /** PEM certificate signing request. */
+  csr: z.string().max(16_384),
+  labels: z.record(z.string().max(317), z.string().max(256)),
+});
+export type JoinRequest = z.infer<typeof JoinRequest>;
+export const JoinReply = z.strictObject({
+  certificate: z.string(),
+  ca: z.string(),
+  clusterUid: z.string(),
+  machineUid: z.string(),
+  servers: z.array(z.string()),
+});
+export type JoinReply = z.infer<typeof JoinReply>;

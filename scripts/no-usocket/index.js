@@ -1,0 +1,1 @@
+throw new Error('usocket is left out on purpose: dbus-next falls back to node:net');
