@@ -1,0 +1,55 @@
+/** Every limit of the HTTP door, by name (invariant 11). */
+export interface ServerLimits {
+  /** Request body; a manifest's own limit is lower and belongs to the object door. */
+  readonly maxBodyBytes: number;
+  /** Path and query together. */
+  readonly maxUrlBytes: number;
+  /** One path parameter, decoded: systemd's 255 characters and room to say what is wrong with a longer one. */
+  readonly maxParameterLength: number;
+  /** Depth of a JSON body, so that no recursive walk over it can exhaust the stack. */
+  readonly maxBodyDepth: number;
+  /** Objects on a page, when a client asks for pages. */
+  readonly maxPageSize: number;
+  /** Snapshots kept for clients in the middle of a paged list; the one unused for longest goes first. */
+  readonly maxSnapshots: number;
+  readonly snapshotTtlMs: number;
+  readonly maxWatches: number;
+  readonly maxWatchesPerIdentity: number;
+  /** Bytes that a watch may have waiting for a client that does not read; beyond, it is cut. */
+  readonly maxWatchBacklogBytes: number;
+  readonly bookmarkEveryMs: number;
+  /** A watch that asks for no timeout ends after this, or up to twice this: clients reconnect spread out. */
+  readonly watchTimeoutMs: number;
+  /** How long a read waits for a resourceVersion that this server has not seen yet. */
+  readonly freshnessTimeoutMs: number;
+  /** Streams of journal lines. */
+  readonly maxLogStreams: number;
+  readonly maxLogLines: number;
+  /** One health check. */
+  readonly healthTimeoutMs: number;
+  /** Health is asked of etcd at most this often, however often we are asked. */
+  readonly healthCacheMs: number;
+}
+
+const MiB = 1024 * 1024;
+const minutes = 60_000;
+
+export const defaultLimits: ServerLimits = {
+  maxBodyBytes: 4 * MiB,
+  maxUrlBytes: 8 * 1024,
+  maxParameterLength: 512,
+  maxBodyDepth: 100,
+  maxPageSize: 10_000,
+  maxSnapshots: 32,
+  snapshotTtlMs: 5 * minutes,
+  maxWatches: 5_000,
+  maxWatchesPerIdentity: 2_000,
+  maxWatchBacklogBytes: 16 * MiB,
+  bookmarkEveryMs: minutes,
+  watchTimeoutMs: 30 * minutes,
+  freshnessTimeoutMs: 3_000,
+  maxLogStreams: 500,
+  maxLogLines: 100_000,
+  healthTimeoutMs: 2_000,
+  healthCacheMs: 1_000,
+};

@@ -1,0 +1,61 @@
+/** What the HTTP door needs from others, and what others may plug into it. */
+import type { IncomingMessage } from 'node:http';
+import type { Decision, Identity, RequestAttributes } from './identity.js';
+import type { RouteRegistry } from './routes.js';
+
+/** Who sent this request: decided from its connection (socket, certificate), never from its headers. */
+export type IdentityOf = (request: IncomingMessage) => Identity;
+
+/** May they? Pure: sees the identity and what the request wants, nothing else. Asked for every route that is not public. */
+export type Authorize = (identity: Identity, attributes: RequestAttributes) => Decision;
+
+/** Adds routes of its own, through the same registry and so under the same identity and authorization as all others. */
+export type RoutePlugin = (routes: RouteRegistry) => void;
+
+export interface LogRequest {
+  /** Unit name, as assigned. */
+  readonly unit: string;
+  /** Full machine id. */
+  readonly machine: string;
+  /** How many of the last lines to begin with. */
+  readonly lines: number;
+  /** Stay and send what comes. */
+  readonly follow: boolean;
+  /** Only lines younger than this. */
+  readonly sinceSeconds?: number;
+  /** Aborts when the reader has gone: the journal process must end (SEMANTICS 18). */
+  readonly signal: AbortSignal;
+}
+
+export interface LogSource {
+  /**
+   * Journal lines of one unit on one machine, as bytes of text/plain, pulled at the reader's pace. Rejects with StatusError
+   * (ServiceUnavailable: the machine is not connected; TooManyRequests: it serves enough logs already) before the first byte; the
+   * iterator throws when the stream breaks in the middle.
+   */
+  open(request: LogRequest): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** One line of `/readyz?verbose`. */
+export interface HealthCheck {
+  readonly name: string;
+  /** 'live': a failure asks for a restart of this process. 'ready': send no requests here. 'info': only shown. */
+  readonly gates: 'live' | 'ready' | 'info';
+  /** Resolves within the health deadline, or counts as failed. A sentence either way. */
+  check(signal: AbortSignal): Promise<{ readonly ok: boolean; readonly message: string }>;
+}
+
+/** A part of the control plane, as `flotilla get components` shows it. */
+export interface Component {
+  /** Unique, as `etcd-<name>` or `server-<name>`. */
+  readonly name: string;
+  readonly type: 'etcd' | 'server';
+  readonly healthy: boolean;
+  /** Leads its own kind: the raft leader among etcd's members, the elected controllers among the servers. */
+  readonly leader: boolean;
+  /** Why it is not healthy, or what else there is to say. */
+  readonly message: string;
+  readonly endpoints?: readonly string[];
+  readonly version?: string;
+  readonly dbSizeBytes?: number;
+}
