@@ -1,0 +1,54 @@
+// Bundles the one program into dist/: an entry, and chunks that are loaded only by the roles and verbs that need them, so that a client
+// verb never pays for etcd or D-Bus. The bundle needs Node and nothing else: a machine gets dist/ and a node binary.
+import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const top = dirname(dirname(fileURLToPath(import.meta.url)));
+
+// Packages written for CommonJS expect these names; in an ES module bundle somebody has to provide them.
+const banner = `import { createRequire as flotillaCreateRequire } from 'node:module';
+import { fileURLToPath as flotillaPath } from 'node:url';
+const require = flotillaCreateRequire(import.meta.url);
+const __filename = flotillaPath(import.meta.url);
+const __dirname = flotillaPath(new URL('.', import.meta.url)).slice(0, -1);`;
+
+export async function build() {
+  const { build: bundle } = await import('esbuild');
+  const { version } = JSON.parse(readFileSync(join(top, 'package.json'), 'utf8'));
+  const out = join(top, 'dist');
+  const fresh = join(top, 'dist.new');
+  rmSync(fresh, { recursive: true, force: true });
+  await bundle({
+    entryPoints: { flotilla: join(top, 'cli/main.ts') },
+    outdir: fresh,
+    outExtension: { '.js': '.mjs' },
+    chunkNames: 'chunks/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    sourcemap: 'linked',
+    sourcesContent: false,
+    legalComments: 'none',
+    banner: { js: banner },
+    define: { 'process.env.FLOTILLA_VERSION': JSON.stringify(version) },
+    // dbus-next's optional native socket: it falls back to node:net when this is missing.
+    external: ['usocket'],
+    logLevel: 'warning',
+  });
+  // etcd3 reads its protocol files at run time, from a folder beside its code.
+  cpSync(join(top, 'node_modules/etcd3/proto'), join(fresh, 'proto'), { recursive: true });
+  chmodSync(join(fresh, 'flotilla.mjs'), 0o755);
+  // Replaced in one go and kept by whoever runs it: a running program may still load its chunks from the old files.
+  mkdirSync(out, { recursive: true });
+  rmSync(join(out, 'flotilla.mjs'), { force: true });
+  cpSync(fresh, out, { recursive: true });
+  rmSync(fresh, { recursive: true, force: true });
+  writeFileSync(join(out, 'package.json'), '{ "type": "module" }\n');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

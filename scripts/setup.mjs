@@ -1,0 +1,85 @@
+// The set-up that `npm start` and `npm test` share: npm packages, then the Debian packages that are missing. Says what it will install
+// before it does, installs nothing that is there, starts none of the services that it installs.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const top = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** What `npm start` needs: package → a command or file that proves it is there, however it came. */
+export const runtimePackages = {
+  'etcd-server': ['etcd'],
+  'systemd-container': ['systemd-nspawn'],
+  systemd: ['journalctl', 'systemctl'],
+  dbus: ['dbus-daemon'],
+  iproute2: ['ip'],
+  procps: ['ps'],
+};
+
+/** What the tests need beside that. */
+export const testPackages = { ...runtimePackages, prometheus: ['prometheus', 'promtool'], 'kubernetes-client': ['kubectl'] };
+
+const say = (text) => process.stderr.write(`${text}\n`);
+const hasCommand = (name) =>
+  (process.env.PATH ?? '')
+    .split(':')
+    .concat('/usr/sbin', '/sbin')
+    .some((dir) => existsSync(join(dir, name)));
+
+function fail(sentence) {
+  say(`flotilla: ${sentence}`);
+  process.exit(1);
+}
+
+export function checkNode() {
+  const [major] = process.versions.node.split('.').map(Number);
+  if (major < 20) fail(`Node ${process.versions.node} is too old: version 20 or newer is needed`);
+}
+
+/** Installs node_modules when it is missing or older than the lock file. */
+export function ensureNpmPackages() {
+  const lock = join(top, 'package-lock.json');
+  const installed = join(top, 'node_modules/.package-lock.json');
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
+  say('flotilla: installing npm packages (npm ci)');
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: top, stdio: ['ignore', 2, 2] });
+  if (status !== 0) fail('npm ci failed; what it said stands above');
+}
+
+export const missingPackages = (packages) =>
+  Object.entries(packages)
+    .filter(([, commands]) => !commands.every(hasCommand))
+    .map(([name]) => name);
+
+/** Installs the Debian packages of the list that are missing. */
+export function ensureDebianPackages(packages) {
+  const missing = missingPackages(packages);
+  if (missing.length === 0) return;
+  const command = `apt-get install --no-install-recommends ${missing.join(' ')}`;
+  if (!hasCommand('apt-get')) fail(`these are missing and this is no Debian: ${missing.join(', ')}`);
+  if (process.getuid() !== 0) fail(`Debian packages are missing; as root, run: ${command}`);
+  say(`flotilla: installing Debian packages: ${missing.join(' ')}`);
+
+  // Debian starts a service as it installs it, unless this file says no (101). Only for this call; an administrator's own file stays.
+  const policy = '/usr/sbin/policy-rc.d';
+  const isOurs = !existsSync(policy);
+  if (isOurs) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    const apt = (...args) =>
+      spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=120', ...args], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    const updated = apt('update');
+    const installed = apt('install', '-y', '--no-install-recommends', ...missing);
+    if (installed.status !== 0) {
+      say(`${updated.stderr}${installed.stdout}${installed.stderr}`.trimEnd().split('\n').slice(-20).join('\n'));
+      fail(`${command} failed; what it said stands above`);
+    }
+  } finally {
+    if (isOurs) rmSync(policy, { force: true });
+  }
+  const still = missingPackages(packages);
+  if (still.length > 0) fail(`still missing after apt-get: ${still.join(', ')}`);
+}
+
+export const versionOfPackage = () => JSON.parse(readFileSync(join(top, 'package.json'), 'utf8')).version;
