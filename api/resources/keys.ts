@@ -14,6 +14,9 @@ export interface Keys {
   condition(plural: string, name: string): string;
   event(plural: string, object: string, id: string): string;
   token(sha256: string): string;
+  /** Leased: a server that runs now, and where it is reached. */
+  server(id: string): string;
+  readonly servers: string;
   readonly meta: string;
   readonly ca: string;
   readonly leader: string;
@@ -31,6 +34,8 @@ export const keysUnder = (root = '/flotilla/'): Keys => ({
   condition: (plural, name) => `${root}conditions/${plural}/${name}`,
   event: (plural, object, id) => `${root}events/${plural}/${object}/${id}`,
   token: (sha256) => `${root}tokens/${sha256}`,
+  server: (id) => `${root}servers/${id}`,
+  servers: `${root}servers/`,
   meta: `${root}meta`,
   ca: `${root}ca`,
   leader: `${root}leader/controllers`,

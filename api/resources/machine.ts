@@ -53,5 +53,12 @@ export const Presence = z.strictObject({
   server: z.string(),
   leaseId: z.string(),
   since: z.string(),
+  /** Boot id of the stream that this one took over from while that one's presence still lived, when it was another boot. */
+  replacedBoot: z.string().optional(),
+  /**
+   * Two hosts use this machine id at the same time: their boot ids, and which of them asked last. No stream is held and both are refused
+   * while they keep taking turns (SEMANTICS 19); the leader makes it the Machine's condition: Ready False, reason DuplicateMachineID.
+   */
+  duplicate: z.strictObject({ bootIDs: z.tuple([z.string(), z.string()]), lastSeen: z.string() }).optional(),
 });
 export type Presence = z.infer<typeof Presence>;

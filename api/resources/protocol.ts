@@ -46,6 +46,8 @@ export const FromServer = z.discriminatedUnion('type', [
     type: z.literal('snapshot'),
     revision: z.int(),
     assignments: z.array(AgentAssignment),
+    /** Units that are assigned here but whose text the server does not hold yet: leave them as they are, a `changes` follows. */
+    held: z.array(z.string()).default([]),
     /** What the server has stored of this machine's states, so that only differences are sent. */
     states: z.record(z.string(), UnitState),
   }),
@@ -86,3 +88,16 @@ export const JoinReply = z.strictObject({
   servers: z.array(z.string()),
 });
 export type JoinReply = z.infer<typeof JoinReply>;
+
+/** With a valid machine certificate, answered by a JoinReply. The key may be a new one. */
+export const RenewRequest = z.strictObject({ csr: z.string().max(16_384) });
+export type RenewRequest = z.infer<typeof RenewRequest>;
+
+/**
+ * The log connection carries the journal's text in frames of the agent's choosing. It is closed with 1000 when the journal ended, and
+ * with one of these and a sentence as the reason when it could not be shown.
+ */
+export const logsClose = { ended: 1000, failed: 4500, notAssigned: 4404, tooMany: 4429 } as const;
+
+/** How many journals of one machine may be followed at a time (SEMANTICS 18). */
+export const maxLogsPerMachine = 8;
