@@ -89,7 +89,7 @@ export interface Lease {
 export interface LeaseOptions {
   /** 'auto': the store sends keepalives every TTL/3. 'manual': only `keepAlive()` does (agent heartbeats, SEMANTICS 17). */
   readonly keepAlive: 'auto' | 'manual';
-  /** Take over a lease that another process granted instead of granting one. */
+  /** Take over a lease that another process granted instead of granting one; rejects with `LeaseGone` when there is none. */
   readonly id?: string;
 }
 
@@ -135,4 +135,9 @@ export class StoreUnavailable extends Error {
 /** The answer was lost and could not be found out before the deadline: the write may or may not have happened, repeating it is safe. */
 export class OutcomeUnknown extends Error {
   override readonly name = 'OutcomeUnknown';
+}
+
+/** The lease expired or was revoked: whatever hung on it is deleted. */
+export class LeaseGone extends Error {
+  override readonly name = 'LeaseGone';
 }
