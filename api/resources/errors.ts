@@ -87,4 +87,14 @@ export interface FieldError {
   readonly field: string;
   /** What is wrong, what was expected, and the nearest valid name where there is one. */
   readonly message: string;
+  /** Kubernetes' word for the cause of a Status. Default FieldValueInvalid. */
+  readonly reason?: FieldErrorReason;
 }
+
+export type FieldErrorReason =
+  | 'FieldValueInvalid'
+  | 'FieldValueRequired'
+  | 'FieldValueForbidden'
+  | 'FieldValueNotSupported'
+  | 'FieldValueDuplicate'
+  | 'FieldValueTypeInvalid';

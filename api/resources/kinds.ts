@@ -14,6 +14,9 @@ export interface Column {
 }
 
 export interface Kind {
+  /** API group and version of its `apiVersion`; the core group is ''. */
+  readonly group: string;
+  readonly version: string;
   readonly kind: string;
   readonly plural: string;
   readonly singular: string;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 
 export const group = 'flotilla.dev';
+export const version = 'v1';
 export const apiVersion = 'flotilla.dev/v1';
 
 const Timestamp = z.string().max(64);
