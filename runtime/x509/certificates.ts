@@ -3,7 +3,7 @@
  * certificate, and what it means, is decided by the callers.
  */
 import './reflect.js';
-import { createHash, createPrivateKey, createPublicKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, KeyObject, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
 export type KeyPair = webcrypto.CryptoKeyPair;
@@ -84,6 +84,13 @@ export interface Signer {
   readonly privateKey: webcrypto.CryptoKey;
   readonly publicKey: PublicKey;
   readonly commonName: string;
+}
+
+/** The signer that a CA's certificate and private key make together; undefined when they do not belong together. */
+export async function openSigner(certificatePem: string, keys: KeyPair): Promise<Signer | undefined> {
+  const certificate = new X509Certificate(certificatePem);
+  if (!certificate.checkPrivateKey(KeyObject.from(keys.privateKey))) return undefined;
+  return { ...keys, commonName: certificate.toLegacyObject().subject.CN };
 }
 
 /** Signs a certificate; PEM. */
