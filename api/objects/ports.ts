@@ -33,6 +33,14 @@ export type StatusFragment = Readonly<Record<string, unknown>>;
 
 export type RowValue = StoredObject | Presence | AssignmentSpec | UnitState | StatusFragment | Event | string;
 
+/** A value that cannot be read. It is kept out of everything; whoever acts on absence has to look here first (invariants 7 and 13). */
+export interface BrokenRow {
+  readonly key: string;
+  readonly modRevision: number;
+  /** What is wrong, without quoting the value. */
+  readonly message: string;
+}
+
 /** One key's change, old and new value; `row` is absent when it was deleted. */
 export type CacheChange = ParsedKey & { readonly key: string; readonly row?: Row<RowValue>; readonly previous?: Row<RowValue> };
 
@@ -68,9 +76,15 @@ export interface ClusterCache {
   assignmentsOf(unit: string): ReadonlyMap<string, Row<AssignmentSpec>>;
   state(machine: string, unit: string): Row<UnitState> | undefined;
   statesOn(machine: string): ReadonlyMap<string, Row<UnitState>>;
+  /** By machine id. */
+  statesOf(unit: string): ReadonlyMap<string, Row<UnitState>>;
   content(sha256: string): Row<string> | undefined;
   contents(): ReadonlyMap<string, Row<string>>;
   events(): Iterable<Row<Event>>;
+  /** By event id. */
+  eventsAbout(plural: string, object: string): ReadonlyMap<string, Row<Event>>;
+  /** By key: what is stored and cannot be read. */
+  readonly broken: ReadonlyMap<string, BrokenRow>;
 
   /** plural: a stored kind's, or `assignments` (by `<unit>.<first 8 of machine>`), or `events`. */
   joined(plural: string, name: string): Joined | undefined;
