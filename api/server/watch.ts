@@ -97,10 +97,9 @@ export interface WatchStart {
   readonly from: number;
 }
 
-/** Throws StoreUnavailable when the asked revision does not arrive in time. */
-export async function startWatch({ cache, limits }: WatchPorts, { kind, options }: WatchRequest): Promise<WatchStart> {
+/** From one look at the cache, so that state and changes meet without a gap. The cache holds the asked revision already. */
+export function startWatch(cache: ClusterCache, kind: Kind, options: WatchOptions): WatchStart {
   const asked = options.resourceVersion ?? 0;
-  if (asked > 0) await cache.untilRevision(Math.floor(asked / 2), limits.freshnessTimeoutMs);
   const now = 2 * cache.revision + 1;
   if (options.sendInitialEvents ?? asked === 0) return { initial: cache.joinedAll(kind.plural), from: now };
   return { initial: undefined, from: asked === 0 ? now : asked };
@@ -170,10 +169,10 @@ export async function runWatch(
     };
 
     const onAbort = (signal: AbortSignal, why: WatchEnd): void => {
-      if (signal.aborted) return end(why);
       const listener = () => end(why);
       signal.addEventListener('abort', listener);
       cleanUp.push(() => signal.removeEventListener('abort', listener));
+      if (signal.aborted) listener();
     };
     onAbort(gone, 'client');
     onAbort(closing, 'closing');

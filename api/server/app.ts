@@ -1,0 +1,198 @@
+/** The HTTP door put together: one fastify instance, every route from the registry, every request through the same hooks. */
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import type { Clock, Random } from '../../runtime/clock.js';
+import type { Logger } from '../../runtime/log.js';
+import type { Metrics } from '../../runtime/metrics.js';
+import type { Store } from '../../runtime/store/store.js';
+import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
+import { StatusError } from '../resources/errors.js';
+import type { Kind } from '../resources/kinds.js';
+import { accessHook } from './access.js';
+import type { ParseYaml } from './body.js';
+import { componentRoutes, leaderName, servedComponents } from './components.js';
+import { discoveryRoutes } from './discovery.js';
+import { builtInChecks, Health, healthRoutes } from './health.js';
+import { StreamQuota } from './http-stream.js';
+import { defaultLimits, type ServerLimits } from './limits.js';
+import { logRoute } from './log-route.js';
+import { measureRequests, watchMetrics } from './metrics.js';
+import { Snapshots } from './paging.js';
+import type { Authorize, HealthCheck, IdentityOf, LogSource, RoutePlugin } from './ports.js';
+import { sendJson } from './reads.js';
+import { kindRoutes, type RestPorts, servedKind } from './rest.js';
+import { plainAttributes, type Route, RouteRegistry } from './routes.js';
+import { statusOf } from './status.js';
+import { EventFrames } from './watch.js';
+
+export interface AppOptions {
+  readonly cache: ClusterCache;
+  readonly hub: WatchHub;
+  readonly door: ObjectDoor;
+  readonly store: Store;
+  readonly kinds: readonly Kind[];
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random?: Random;
+  readonly identityOf: IdentityOf;
+  readonly authorize: Authorize;
+  readonly logs: LogSource;
+  readonly parseYaml: ParseYaml;
+  /** This server's name, as it writes it into presence and leadership, and the program's version. */
+  readonly server: { readonly name: string; readonly version: string; readonly revision?: string };
+  readonly clusterUid: string;
+  readonly healthChecks?: readonly HealthCheck[];
+  readonly extraPlugins?: readonly RoutePlugin[];
+  readonly limits?: Partial<ServerLimits>;
+}
+
+/** The app and the list of all that it answers. */
+export interface App {
+  /** Not listening: give `fastify.routing` to the listeners once `ready()`. `close()` ends all watches and logs first. */
+  readonly fastify: FastifyInstance;
+  readonly routes: RouteRegistry;
+}
+
+/** Throws when two routes claim the same method and path. */
+export async function createApp(options: AppOptions): Promise<App> {
+  const { cache, store, clock, kinds, metrics, log } = options;
+  const limits: ServerLimits = { ...defaultLimits, ...options.limits };
+  const closing = new AbortController();
+  const app = fastify({
+    logger: false,
+    bodyLimit: limits.maxBodyBytes,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: limits.maxParameterLength, ignoreTrailingSlash: true },
+    // A URL that cannot be decoded reaches no route and no hook, but it deserves the same form of answer.
+    frameworkErrors: (error, _request, reply) => sendStatus(reply, statusOf(error, limits.maxBodyBytes).status),
+  });
+
+  const rest: RestPorts = {
+    cache,
+    hub: options.hub,
+    door: options.door,
+    clock,
+    random: options.random ?? Math.random,
+    limits,
+    log,
+    parseYaml: options.parseYaml,
+    snapshots: new Snapshots(clock, limits),
+    frames: new EventFrames(clock),
+    watchQuota: new StreamQuota('watches', { all: limits.maxWatches, perIdentity: limits.maxWatchesPerIdentity }),
+    watchMetrics: watchMetrics(metrics),
+    closing: closing.signal,
+  };
+  const leader: HealthCheck = {
+    name: 'leader',
+    gates: 'info',
+    async check() {
+      const name = await leaderName(store, cache.keys.leader);
+      return name === undefined
+        ? { ok: false, message: 'no server leads the controllers' }
+        : { ok: true, message: `${name} leads the controllers` };
+    },
+  };
+  const health = new Health([...builtInChecks(store, cache), leader, ...(options.healthChecks ?? [])], clock, limits);
+  const units = kinds.find((kind) => kind.plural === 'units');
+
+  const routes = new RouteRegistry();
+  for (const kind of kinds) routes.add(...kindRoutes(rest, kind));
+  if (units) {
+    const quota = new StreamQuota('log streams', { all: limits.maxLogStreams, perIdentity: limits.maxLogStreams });
+    routes.add(logRoute({ cache, clock, log, limits, logs: options.logs, quota, closing: closing.signal }, units));
+  }
+  routes.add(...componentRoutes({ store, cache, clock, server: options.server }));
+  const served = kinds.map((kind) => {
+    const resource = servedKind(kind);
+    return kind === units ? { ...resource, subresources: [...resource.subresources, { name: 'log', verbs: ['get'] }] } : resource;
+  });
+  routes.add(...discoveryRoutes([...served, servedComponents]));
+  routes.add(...healthRoutes(health), versionRoute(options), metricsRoute(metrics));
+  for (const plugin of options.extraPlugins ?? []) plugin(routes);
+
+  // Bodies stay bytes until a handler knows what they should be; everybody shares one limit.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.decorateRequest('attributes', undefined);
+  const measure = measureRequests(metrics, clock);
+  const access = accessHook(options.identityOf, options.authorize);
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.url.length > limits.maxUrlBytes) throw new StatusError('BadRequest', `the URL is longer than ${limits.maxUrlBytes} bytes`);
+    try {
+      await access(request, reply);
+    } finally {
+      measure(request, reply);
+    }
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const { status, unforeseen } = statusOf(error, limits.maxBodyBytes);
+    if (unforeseen) log.error('request failed', { method: request.method, path: pathnameOf(request), error });
+    return sendStatus(reply, status);
+  });
+  app.setNotFoundHandler((request) => {
+    throw noSuchRoute(routes, request);
+  });
+  app.addHook('preClose', async () => closing.abort());
+  for (const route of routes) mount(app, route);
+  await app.ready();
+  return { fastify: app, routes };
+}
+
+const mount = (app: FastifyInstance, route: Route): void =>
+  void app.route({ method: route.method, url: route.path, config: { route }, handler: route.handler });
+
+const pathnameOf = (request: FastifyRequest): string => request.url.split('?', 1)[0] ?? '';
+
+/** 405 where the path is known under other methods, else 404. */
+function noSuchRoute(routes: RouteRegistry, request: FastifyRequest): StatusError {
+  const pathname = pathnameOf(request);
+  const methods = routes.methodsAt(pathname);
+  if (methods.length > 0) {
+    return new StatusError(
+      'MethodNotAllowed',
+      `${request.method} is not possible here; ${methods.join(', ')} ${methods.length === 1 ? 'is' : 'are'}`,
+    );
+  }
+  return new StatusError('NotFound', 'the server could not find the requested resource');
+}
+
+function sendStatus(reply: FastifyReply, status: StatusError): FastifyReply {
+  const { retryAfterSeconds } = status.details;
+  if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
+  return sendJson(reply, status.code, JSON.stringify(status.toStatus()));
+}
+
+/** The Kubernetes version whose manners we have, for clients that warn about a skew. */
+const kubernetesVersion = { major: '1', minor: '32', patch: '0' };
+
+function versionRoute({ server, clusterUid }: AppOptions): Route {
+  const { major, minor, patch } = kubernetesVersion;
+  const body = JSON.stringify({
+    major,
+    minor,
+    gitVersion: `v${major}.${minor}.${patch}+flotilla.${server.version}`,
+    gitCommit: server.revision ?? 'unknown',
+    gitTreeState: 'clean',
+    buildDate: '1970-01-01T00:00:00Z',
+    goVersion: `node ${process.version}`,
+    compiler: 'v8',
+    platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}`,
+    flotillaVersion: server.version,
+    clusterUid,
+  });
+  return {
+    method: 'GET',
+    path: '/version',
+    audience: 'public',
+    attributes: plainAttributes('GET', '/version'),
+    handler: (_request, reply) => sendJson(reply, 200, body),
+  };
+}
+
+const metricsRoute = (metrics: Metrics): Route => ({
+  method: 'GET',
+  path: '/metrics',
+  audience: 'any-authenticated',
+  attributes: plainAttributes('GET', '/metrics'),
+  handler: async (_request, reply) => reply.header('content-type', metrics.contentType).send(await metrics.render()),
+});

@@ -1,0 +1,177 @@
+/** `get components`: the parts of the control plane and how they are. A kind that nobody stores: made up anew at each request. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Clock } from '../../runtime/clock.js';
+import type { Store } from '../../runtime/store/store.js';
+import type { ClusterCache, Joined } from '../objects/ports.js';
+import type { Column, Kind } from '../resources/kinds.js';
+import { type FlotillaObject, group, ObjectMeta, version } from '../resources/meta.js';
+import { apiVersionOf } from '../resources/registry.js';
+import { paramsOf } from './access.js';
+import type { ServedResource } from './discovery.js';
+import { negotiate } from './negotiation.js';
+import type { Component } from './ports.js';
+import { queryOf, readOptions } from './query.js';
+import { notFound, sendJson } from './reads.js';
+import { renderList, renderObject } from './representation.js';
+import { groupPath } from './rest.js';
+import type { Route } from './routes.js';
+import { selection } from './selection.js';
+
+const ComponentStatus = z.strictObject({
+  type: z.enum(['etcd', 'server']),
+  healthy: z.boolean(),
+  leader: z.boolean(),
+  message: z.string(),
+  endpoints: z.array(z.string()).optional(),
+  version: z.string().optional(),
+  dbSizeBytes: z.number().optional(),
+});
+type ComponentStatus = z.infer<typeof ComponentStatus>;
+
+const statusOf = (object: FlotillaObject): ComponentStatus => (object as FlotillaObject<unknown, ComponentStatus>).status!;
+
+const column = (name: string, description: string, cell: (status: ComponentStatus) => string | null, priority: 0 | 1 = 0): Column => ({
+  name,
+  type: 'string',
+  description,
+  priority,
+  cell: (object) => cell(statusOf(object)),
+});
+
+export const componentKind: Kind = {
+  group,
+  version,
+  kind: 'Component',
+  plural: 'components',
+  singular: 'component',
+  shortNames: [],
+  categories: [],
+  description: "A part of the control plane: a member of etcd or a server. Read-only, and only as true as this server's last look.",
+  schema: z.strictObject({
+    apiVersion: z.string(),
+    kind: z.literal('Component'),
+    metadata: ObjectMeta,
+    status: ComponentStatus.optional(),
+  }),
+  writable: false,
+  listTypes: {},
+  columns: [
+    { name: 'Name', type: 'string', description: 'Unique name.', priority: 0, cell: ({ metadata }) => metadata.name },
+    column('Type', 'etcd or server.', ({ type }) => type),
+    column('Healthy', 'Whether it answers and works.', ({ healthy }) => (healthy ? 'True' : 'False')),
+    column('Leader', 'Whether it leads its kind.', ({ leader }) => (leader ? 'True' : 'False')),
+    column('Version', 'What it runs.', (status) => status.version ?? null),
+    column('Message', 'Why it is not healthy, or what else there is to say.', ({ message }) => message),
+    column('Endpoints', 'Where it answers.', ({ endpoints }) => endpoints?.join(',') ?? null, 1),
+  ],
+  selectableFields: {},
+  withDefaults: (object) => object,
+  validate: () => [],
+};
+
+export const servedComponents: ServedResource = { kind: componentKind, verbs: ['get', 'list'], subresources: [] };
+
+export interface ComponentPorts {
+  readonly store: Pick<Store, 'members' | 'get'>;
+  readonly cache: Pick<ClusterCache, 'keys' | 'presences' | 'revision' | 'synced'>;
+  readonly clock: Clock;
+  /** This server's own name, as it writes it into presence and leadership. */
+  readonly server: { readonly name: string; readonly version: string };
+}
+
+const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+
+/** A leadership key's value is the holder's name, or JSON that has it under `holder`, `name` or `id`. */
+function holderOf(value: string): string {
+  if (!value.startsWith('{')) return value;
+  const parsed: unknown = JSON.parse(value);
+  for (const [key, name] of Object.entries(parsed as object)) {
+    if (['holder', 'name', 'id', 'server'].includes(key) && typeof name === 'string') return name;
+  }
+  return value;
+}
+
+export async function listComponents({ store, cache, server }: ComponentPorts): Promise<Component[]> {
+  const members = await store.members();
+  const etcd = members.map(
+    (member): Component => ({
+      name: `etcd-${member.name === '' ? member.id : member.name}`,
+      type: 'etcd',
+      healthy: member.healthy,
+      leader: member.isLeader,
+      message: member.message !== '' ? member.message : member.dbSizeBytes === undefined ? '' : `database ${mib(member.dbSizeBytes)}`,
+      endpoints: member.endpoints,
+      ...(member.version !== undefined && { version: member.version }),
+      ...(member.dbSizeBytes !== undefined && { dbSizeBytes: member.dbSizeBytes }),
+    }),
+  );
+  // Servers are known by what they hold: the leadership, and the streams of machines. One that holds neither shows only its own self.
+  const leader = await leaderName(store, cache.keys.leader);
+  const streams = new Map<string, number>([[server.name, 0]]);
+  for (const { value } of cache.presences().values()) streams.set(value.server, (streams.get(value.server) ?? 0) + 1);
+  if (leader !== undefined && !streams.has(leader)) streams.set(leader, 0);
+  const servers = [...streams].map(
+    ([name, machines]): Component => ({
+      name: `server-${name}`,
+      type: 'server',
+      healthy: name !== server.name || cache.synced,
+      leader: name === leader,
+      message: `holds the streams of ${machines} ${machines === 1 ? 'machine' : 'machines'}`,
+      ...(name === server.name && { version: server.version }),
+    }),
+  );
+  return [...etcd, ...servers].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+export async function leaderName(store: Pick<Store, 'get'>, key: string): Promise<string | undefined> {
+  const { entry } = await store.get(key);
+  return entry === undefined ? undefined : holderOf(entry.value);
+}
+
+const asObject = ({ name, ...status }: Component, revision: number): Joined => ({
+  apiVersion: apiVersionOf(componentKind),
+  kind: componentKind.kind,
+  metadata: { name, uid: `component/${name}`, resourceVersion: String(2 * revision + 1) },
+  status,
+});
+
+export function componentRoutes(ports: ComponentPorts): Route[] {
+  const objects = async (): Promise<Joined[]> =>
+    (await listComponents(ports)).map((component) => asObject(component, ports.cache.revision));
+  const collection = `${groupPath(componentKind)}/${componentKind.plural}`;
+  const representationOf = (request: FastifyRequest) => negotiate(request.headers.accept, readOptions(queryOf(request)).includeObject);
+  return [
+    {
+      method: 'GET',
+      path: collection,
+      audience: 'any-authenticated',
+      attributes: () => ({ resource: componentKind.plural, verb: 'list' }),
+      async handler(request: FastifyRequest, reply: FastifyReply) {
+        const as = representationOf(request);
+        const matches = selection(componentKind, readOptions(queryOf(request)));
+        const all = await objects();
+        const metadata = { resourceVersion: String(2 * ports.cache.revision + 1) };
+        const found = matches ? all.filter(matches) : all;
+        return sendJson(reply, 200, [...renderList(componentKind, found, metadata, as, ports.clock.now())].join(''));
+      },
+    },
+    {
+      method: 'GET',
+      path: `${collection}/:name`,
+      audience: 'any-authenticated',
+      attributes: ({ params }) => ({
+        resource: componentKind.plural,
+        verb: 'get',
+        ...(params.name !== undefined && { name: params.name }),
+      }),
+      async handler(request: FastifyRequest, reply: FastifyReply) {
+        const as = representationOf(request);
+        const name = paramsOf(request).name!;
+        const object = (await objects()).find(({ metadata }) => metadata.name === name);
+        if (object === undefined) throw notFound(componentKind, name);
+        return sendJson(reply, 200, renderObject(componentKind, object, as, ports.clock.now()));
+      },
+    },
+  ];
+}

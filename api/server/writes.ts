@@ -1,0 +1,161 @@
+/** POST, PUT, PATCH, DELETE: what a request says, handed to the object door. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { DeleteOptions, ObjectWritten, WriteContext } from '../objects/ports.js';
+import { StatusError } from '../resources/errors.js';
+import type { Kind } from '../resources/kinds.js';
+import { paramsOf } from './access.js';
+import { bytesOf, parseJson, parseObject } from './body.js';
+import { acceptedPatches, mediaType, negotiate, patchType } from './negotiation.js';
+import { dryRunOf, queryOf, readOptions, type WriteQuery, wholeNumber, writeQuery } from './query.js';
+import { sendJson } from './reads.js';
+import { renderObject } from './representation.js';
+import type { RestPorts } from './rest.js';
+import { warningHeader } from './status.js';
+
+const unnamedManager = 'unknown';
+
+const contextOf = (query: WriteQuery): WriteContext => ({
+  manager: query.fieldManager ?? unnamedManager,
+  dryRun: query.dryRun,
+  force: query.force,
+  ...(query.fieldValidation !== undefined && { fieldValidation: query.fieldValidation }),
+});
+
+function sendWritten(ports: RestPorts, kind: Kind, request: FastifyRequest, reply: FastifyReply, written: ObjectWritten): FastifyReply {
+  const as = negotiate(request.headers.accept, readOptions(queryOf(request)).includeObject);
+  if (written.warnings.length > 0) reply.header('warning', written.warnings.map(warningHeader));
+  return sendJson(reply, written.created ? 201 : 200, renderObject(kind, written.object, as, ports.clock.now()));
+}
+
+/** Everything that can be wrong with the request itself is found before anything is written. */
+function readWrite(request: FastifyRequest): WriteQuery {
+  const query = queryOf(request);
+  negotiate(request.headers.accept, readOptions(query).includeObject);
+  return writeQuery(query, request.headers['user-agent']);
+}
+
+export function createHandler(ports: RestPorts, kind: Kind) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const query = readWrite(request);
+    const body = parseObject(request, ports.limits.maxBodyDepth, ports.parseYaml);
+    return sendWritten(ports, kind, request, reply, await ports.door.create(kind.plural, body, contextOf(query)));
+  };
+}
+
+export function updateHandler(ports: RestPorts, kind: Kind) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const query = readWrite(request);
+    const body = parseObject(request, ports.limits.maxBodyDepth, ports.parseYaml);
+    const name = nameInUrl(request, body);
+    return sendWritten(ports, kind, request, reply, await ports.door.update(kind.plural, name, body, contextOf(query)));
+  };
+}
+
+export function patchHandler(ports: RestPorts, kind: Kind) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    reply.header('accept-patch', acceptedPatches);
+    const type = patchType(request.headers['content-type']);
+    const query = readWrite(request);
+    if (type === 'apply') return sendWritten(ports, kind, request, reply, await apply(ports, kind, request, query));
+    if (queryOf(request).has('force')) {
+      throw new StatusError(
+        'Invalid',
+        'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
+        {
+          causes: [{ reason: 'FieldValueForbidden', message: 'may not be specified for non-apply patch', field: 'force' }],
+        },
+      );
+    }
+    const body = parseJson(bytesOf(request), ports.limits.maxBodyDepth);
+    const name = paramsOf(request).name!;
+    return sendWritten(ports, kind, request, reply, await ports.door.patch(kind.plural, name, { type, body }, contextOf(query)));
+  };
+}
+
+async function apply(ports: RestPorts, kind: Kind, request: FastifyRequest, query: WriteQuery): Promise<ObjectWritten> {
+  if (!query.fieldManagerGiven) {
+    throw new StatusError('Invalid', 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch', {
+      causes: [{ reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' }],
+    });
+  }
+  const body = parseObject(request, ports.limits.maxBodyDepth, ports.parseYaml);
+  return ports.door.apply(kind.plural, nameInUrl(request, body), body, contextOf(query));
+}
+
+/** The URL names the object; a body that names another one is a mistake that nobody wants carried out. */
+function nameInUrl(request: FastifyRequest, body: unknown): string {
+  const name = paramsOf(request).name!;
+  const inBody = member(member(body, 'metadata'), 'name');
+  if (typeof inBody === 'string' && inBody !== '' && inBody !== name) {
+    throw new StatusError('BadRequest', `the name of the object (${inBody}) does not match the name on the URL (${name})`);
+  }
+  return name;
+}
+
+const member = (value: unknown, key: string): unknown =>
+  typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
+
+export function deleteHandler(ports: RestPorts, kind: Kind) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const query = readWrite(request);
+    const { options, dryRun, force } = deleteOptions(request, ports.limits.maxBodyDepth);
+    const name = paramsOf(request).name!;
+    const context = { ...contextOf(query), dryRun: query.dryRun || dryRun, force: query.force || force };
+    const { object, gone } = await ports.door.remove(kind.plural, name, options, context);
+    if (!gone) return sendJson(reply, 200, JSON.stringify(object));
+    return sendJson(
+      reply,
+      200,
+      JSON.stringify({
+        kind: 'Status',
+        apiVersion: 'v1',
+        metadata: {},
+        status: 'Success',
+        details: { name, ...(kind.group !== '' && { group: kind.group }), kind: kind.plural, uid: object.metadata.uid },
+      }),
+    );
+  };
+}
+
+const propagationPolicies = ['Orphan', 'Background', 'Foreground'] as const;
+
+/** DeleteOptions come as a body, as query parameters, or both; the body wins. */
+function deleteOptions(request: FastifyRequest, maxDepth: number): { options: DeleteOptions; dryRun: boolean; force: boolean } {
+  const type = mediaType(request.headers['content-type']);
+  const bytes = bytesOf(request);
+  if (bytes.length > 0 && type !== '' && type !== 'application/json') {
+    throw new StatusError('UnsupportedMediaType', `DeleteOptions must be application/json, not ${type}`);
+  }
+  const body = bytes.length === 0 ? {} : parseJson(bytes, maxDepth);
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new StatusError('BadRequest', 'the body of a DELETE must be DeleteOptions');
+  }
+  const query = queryOf(request);
+  const text = (value: unknown, field: string): string | undefined => {
+    if (value === undefined || value === null || typeof value === 'string') return value ?? undefined;
+    throw new StatusError('BadRequest', `DeleteOptions: ${field} must be a string`);
+  };
+  const preconditions = member(body, 'preconditions');
+  const uid = text(member(preconditions, 'uid'), 'preconditions.uid');
+  const resourceVersion = text(member(preconditions, 'resourceVersion'), 'preconditions.resourceVersion');
+  const policy = text(member(body, 'propagationPolicy'), 'propagationPolicy') ?? query.get('propagationPolicy') ?? undefined;
+  const propagationPolicy = propagationPolicies.find((known) => known === policy);
+  if (policy !== undefined && propagationPolicy === undefined) {
+    throw new StatusError('BadRequest', `DeleteOptions: propagationPolicy must be one of ${propagationPolicies.join(', ')}`);
+  }
+  const dryRun = member(body, 'dryRun');
+  if (dryRun !== undefined && dryRun !== null && !(Array.isArray(dryRun) && dryRun.every((value) => typeof value === 'string'))) {
+    throw new StatusError('BadRequest', 'DeleteOptions: dryRun must be a list of words');
+  }
+  const grace = member(body, 'gracePeriodSeconds') ?? wholeNumber(query, 'gracePeriodSeconds');
+  return {
+    options: {
+      ...(uid !== undefined && { uid }),
+      ...(resourceVersion !== undefined && { resourceVersion }),
+      ...(propagationPolicy !== undefined && { propagationPolicy }),
+    },
+    dryRun: dryRunOf(Array.isArray(dryRun) ? dryRun : []),
+    // `kubectl delete --force --grace-period=0`: do not wait for the machine (SEMANTICS 8).
+    force: grace === 0,
+  };
+}
