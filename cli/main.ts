@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+/** Entry of the one program: runs a command line and makes its outcome the exit code. */
+import { CliError, exitCode } from './exit.js';
+import { runProgram } from './program.js';
+
+// A reader that closed the pipe (`flotilla get units | head -1`) has what it wanted.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(exitCode.ok);
+  throw error;
+});
+
+try {
+  process.exitCode = await runProgram(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof CliError)) throw error;
+  process.stderr.write(`flotilla: ${error.message.replace(/^error: /, '')}\n`);
+  process.exitCode = error.code;
+}

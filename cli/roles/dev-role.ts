@@ -1,0 +1,21 @@
+/** `flotilla dev`, as called from the command line. */
+import { fileURLToPath } from 'node:url';
+import { usageError } from '../exit.js';
+import { dev } from './dev/dev.js';
+
+export async function devRole(options: { machines: string; apply?: string }): Promise<number> {
+  const machines = Number(options.machines);
+  if (!Number.isInteger(machines) || machines < 1 || machines > 50)
+    throw usageError(`--machines ${options.machines}: expected a number from 1 to 50`);
+  const abort = new AbortController();
+  const stop = () => abort.abort();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
+  return dev({
+    machines,
+    program: fileURLToPath(
+      new URL(process.argv[1]?.endsWith('.mjs') ? `file://${process.argv[1]}` : '../../dist/flotilla.mjs', import.meta.url),
+    ),
+    signal: abort.signal,
+    ...(options.apply === undefined ? {} : { apply: options.apply }),
+  });
+}

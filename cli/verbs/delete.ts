@@ -1,0 +1,92 @@
+/** `flotilla delete`: asks for the deletion, then waits until process, file and object are gone, saying for whom it waits. */
+import { type Context, type KindInfo, objectPath } from '../context.js';
+import { CliError, exitCode, usageError } from '../exit.js';
+import { loadManifests } from '../manifest-files.js';
+import { conditionOf, type WireObject } from '../objects.js';
+import { printLine, say } from '../output.js';
+import { listAll } from './get.js';
+import { followObject } from './wait.js';
+
+export interface DeleteOptions {
+  readonly filename: readonly string[];
+  readonly recursive?: boolean;
+  readonly selector?: string;
+  readonly wait: boolean;
+  readonly timeoutMs: number;
+  readonly force?: boolean;
+  readonly ignoreNotFound?: boolean;
+}
+
+/** After this long without an end, the command says what it is waiting for. */
+const sayWhyAfterMs = 2_000;
+
+export async function remove(context: Context, words: readonly string[], options: DeleteOptions): Promise<number> {
+  const targets = await wanted(context, words, options);
+  let failures = 0;
+  const pending: { kind: KindInfo; object: WireObject }[] = [];
+  for (const { kind, name } of targets) {
+    const reply = await context.client.fetch(objectPath(kind, name), {
+      method: 'DELETE',
+      body: {
+        apiVersion: 'v1',
+        kind: 'DeleteOptions',
+        propagationPolicy: 'Background',
+        ...(options.force ? { gracePeriodSeconds: 0 } : {}),
+      },
+    });
+    if (reply.status === 404 && options.ignoreNotFound) continue;
+    if (reply.status >= 400) {
+      failures += 1;
+      say(`error: ${context.client.refusal(reply).message}`);
+      continue;
+    }
+    printLine(`${kind.singular}/${name} deleted`);
+    const answer = JSON.parse(reply.text) as WireObject;
+    if (answer.kind === kind.kind) pending.push({ kind, object: answer });
+  }
+  if (options.wait) failures += await waitGone(context, pending, options.timeoutMs);
+  return failures === 0 ? exitCode.ok : exitCode.failed;
+}
+
+async function wanted(context: Context, words: readonly string[], options: DeleteOptions): Promise<{ kind: KindInfo; name: string }[]> {
+  if (options.filename.length > 0) {
+    if (words.length > 0) throw usageError('either -f FILE or KIND NAME, not both');
+    const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
+    const [first] = errors;
+    if (first) throw new CliError(first.message);
+    // Instances before their template, which cannot go while it has followers.
+    const all = await Promise.all(
+      documents.map(async ({ object }) => ({ kind: await context.kind(object.kind), name: object.metadata.name })),
+    );
+    return all.sort((a, b) => Number(/@\./.test(a.name)) - Number(/@\./.test(b.name)));
+  }
+  const targets = await context.targets(words);
+  const found: { kind: KindInfo; name: string }[] = [];
+  for (const { kind, names } of targets) {
+    if (names.length > 0) found.push(...names.map((name) => ({ kind, name })));
+    else if (options.selector !== undefined) {
+      found.push(...(await listAll(context, kind, { selector: options.selector })).map((object) => ({ kind, name: object.metadata.name })));
+    } else throw usageError(`which ${kind.singular}? Give names, or -l SELECTOR`);
+  }
+  return found;
+}
+
+async function waitGone(context: Context, pending: readonly { kind: KindInfo; object: WireObject }[], timeoutMs: number): Promise<number> {
+  const failures = await Promise.all(
+    pending.map(async ({ kind, object }) => {
+      const { name, uid } = object.metadata;
+      let why = '';
+      const timer = setTimeout(() => {
+        if (why) say(`${kind.singular}/${name}: ${why}`);
+      }, sayWhyAfterMs);
+      const isGone = await followObject(context, kind, name, timeoutMs, (seen) => {
+        why = (seen && (conditionOf(seen, 'Scheduled')?.message ?? conditionOf(seen, 'Ready')?.message)) || why;
+        return seen === undefined || seen.metadata.uid !== uid;
+      });
+      clearTimeout(timer);
+      if (!isGone) say(`error: ${kind.singular}/${name} is still there after ${timeoutMs / 1_000} s${why ? `: ${why}` : ''}`);
+      return isGone ? 0 : 1;
+    }),
+  );
+  return failures.reduce<number>((sum, failed) => sum + failed, 0);
+}

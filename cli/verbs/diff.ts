@@ -1,0 +1,92 @@
+/** `flotilla diff`: what apply would change, as a unified diff. Exit 0 nothing, 1 something, 2 an error. */
+import { createTwoFilesPatch } from 'diff';
+import { dumpYaml } from '../../api/resources/yaml.js';
+import { type Context, type KindInfo, objectPath } from '../context.js';
+import { CliError, usageError } from '../exit.js';
+import { loadManifests } from '../manifest-files.js';
+import type { WireObject } from '../objects.js';
+import { colors, print, say } from '../output.js';
+import { type ApplyOptions, applyType, describeRefusal, prunable } from './apply.js';
+
+export type DiffOptions = Pick<ApplyOptions, 'filename' | 'recursive' | 'prune' | 'selector' | 'fieldManager' | 'forceConflicts'>;
+
+const exit = { same: 0, differs: 1, error: 2 } as const;
+
+export async function diff(context: Context, options: DiffOptions): Promise<number> {
+  if (options.prune && !options.selector) throw usageError('--prune needs -l SELECTOR');
+  const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
+  for (const error of errors) say(`error: ${error.message}`);
+  let hasErrors = errors.length > 0;
+  let differs = false;
+
+  const show = async (kind: KindInfo, name: string, before: WireObject | undefined, after: WireObject | undefined) => {
+    const text = await patchText(`${kind.singular}/${name}`, before, after);
+    if (text === '') return;
+    differs = true;
+    print(text);
+  };
+  for (const document of documents) {
+    const { object } = document;
+    try {
+      const kind = await context.kind(object.kind);
+      const path = objectPath(kind, object.metadata.name);
+      const live = await context.client.fetch(path);
+      if (live.status >= 400 && live.status !== 404) throw context.client.refusal(live);
+      const merged = await context.client.json<WireObject>(path, {
+        method: 'PATCH',
+        contentType: applyType,
+        body: object,
+        query: { fieldManager: options.fieldManager, fieldValidation: 'Strict', dryRun: 'All', force: true },
+      });
+      await show(kind, object.metadata.name, live.status === 404 ? undefined : (JSON.parse(live.text) as WireObject), merged);
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error;
+      hasErrors = true;
+      say(`error: ${document.source}: ${describeRefusal(error)}`);
+    }
+  }
+  if (options.prune && !hasErrors) {
+    for (const { kind, object } of await prunable(context, documents, options)) await show(kind, object.metadata.name, object, undefined);
+  }
+  return hasErrors ? exit.error : differs ? exit.differs : exit.same;
+}
+
+async function patchText(title: string, before: WireObject | undefined, after: WireObject | undefined): Promise<string> {
+  const [old, fresh] = [before, after].map((object) => (object === undefined ? '' : dumpYaml(comparable(object))));
+  if (old === fresh) return '';
+  const absent = '/dev/null';
+  const patch = createTwoFilesPatch(
+    before ? `live/${title}` : absent,
+    after ? `merged/${title}` : absent,
+    old!,
+    fresh!,
+    undefined,
+    undefined,
+    { context: 3 },
+  );
+  const color = await colors();
+  const lines = patch.split('\n').slice(1);
+  return lines
+    .map((line) => {
+      if (line.startsWith('---') || line.startsWith('+++')) return color.bold(line);
+      if (line.startsWith('@@')) return color.cyan(line);
+      if (line.startsWith('+')) return color.green(line);
+      return line.startsWith('-') ? color.red(line) : line;
+    })
+    .join('\n');
+}
+
+/** What a person means by "the object": without what the system keeps about it, and without secrets. */
+function comparable(object: WireObject): unknown {
+  const { managedFields, resourceVersion, generation, uid, creationTimestamp, ...metadata } = object.metadata;
+  const { status, ...rest } = object;
+  return maskSecrets({ ...rest, metadata });
+}
+
+/** A Secret's values are shown as their kind of change only: equal values mask alike, so a changed one is still seen to change. */
+function maskSecrets(object: WireObject | Record<string, unknown>): unknown {
+  if ((object as WireObject).kind !== 'Secret') return object;
+  const spec = ((object as WireObject).spec ?? {}) as Record<string, unknown>;
+  const data = Object.fromEntries(Object.keys((spec.data as object) ?? {}).map((key) => [key, '***']));
+  return { ...object, spec: { ...spec, data } };
+}

@@ -1,0 +1,99 @@
+/** `flotilla wait --for=condition=X KIND/NAME`: ends when it is so; exit 124 when it was not in time. */
+import { type Context, type KindInfo, objectPath } from '../context.js';
+import { CliError, exitCode, usageError } from '../exit.js';
+import { conditionOf, type WireList, type WireObject } from '../objects.js';
+import { printLine, say } from '../output.js';
+import { escapeSelector, listAll, watchEvents } from './get.js';
+
+export interface WaitOptions {
+  readonly for: string;
+  readonly timeoutMs: number;
+  readonly selector?: string;
+}
+
+type Met = (object: WireObject | undefined) => boolean;
+
+export async function wait(context: Context, words: readonly string[], options: WaitOptions): Promise<number> {
+  const met = parseFor(options.for);
+  const targets: { kind: KindInfo; name: string }[] = [];
+  for (const { kind, names } of await context.targets(words)) {
+    const all =
+      names.length > 0
+        ? names
+        : (await listAll(context, kind, options.selector ? { selector: options.selector } : {})).map((o) => o.metadata.name);
+    targets.push(...all.map((name) => ({ kind, name })));
+  }
+  if (targets.length === 0) throw new CliError('nothing to wait for: no object matches');
+  const outcomes = await Promise.all(
+    targets.map(async ({ kind, name }) => {
+      let last: WireObject | undefined;
+      const isMet = await followObject(context, kind, name, options.timeoutMs, (object) => {
+        last = object;
+        return met(object);
+      });
+      if (isMet) printLine(`${kind.singular}/${name} ${options.for === 'delete' ? 'deleted' : 'condition met'}`);
+      else
+        say(
+          `error: timed out after ${options.timeoutMs / 1_000} s waiting for ${options.for} on ${kind.singular}/${name}${reasonOf(last)}`,
+        );
+      return isMet;
+    }),
+  );
+  return outcomes.every(Boolean) ? exitCode.ok : exitCode.timedOut;
+}
+
+/** The sentence of the first condition that is not as it should be. */
+export function reasonOf(object: WireObject | undefined): string {
+  const condition = object?.status?.conditions?.find(({ status }) => status !== 'True');
+  return condition ? `: ${condition.message}` : '';
+}
+
+/** `condition=Ready`, `condition=Ready=false`, `delete`, `create`. A condition about an older generation does not count. */
+function parseFor(text: string): Met {
+  if (text === 'delete') return (object) => object === undefined;
+  if (text === 'create') return (object) => object !== undefined;
+  const found = /^condition=([^=]+)(?:=(\w+))?$/.exec(text);
+  if (!found) throw usageError(`--for=${text}: expected condition=NAME, condition=NAME=STATUS, create or delete`);
+  const [, type = '', status = 'true'] = found;
+  return (object) => {
+    if (!object) return false;
+    const condition = conditionOf(object, type);
+    const about = condition?.observedGeneration ?? object.status?.observedGeneration;
+    if (about !== undefined && about < (object.metadata.generation ?? 0)) return false;
+    return condition?.status.toLowerCase() === status.toLowerCase();
+  };
+}
+
+/** Follows one object until `met` says so (undefined: it is not there). False when the time was up first. Survives watches that end. */
+export async function followObject(context: Context, kind: KindInfo, name: string, timeoutMs: number, met: Met): Promise<boolean> {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), timeoutMs);
+  const fieldSelector = `metadata.name=${escapeSelector(name)}`;
+  try {
+    while (!abort.signal.aborted) {
+      const list = await context.client.json<WireList>(kind.path, { query: { fieldSelector }, signal: abort.signal });
+      if (met(list.items[0])) return true;
+      try {
+        const query = { fieldSelector, resourceVersion: list.metadata.resourceVersion };
+        for await (const event of watchEvents<WireObject>(context, kind.path, query, { signal: abort.signal })) {
+          if (met(event.type === 'DELETED' ? undefined : event.object)) return true;
+        }
+      } catch (error) {
+        // A watch may end at any time (410, a server that restarts): look again. Whatever is lasting shows in the list.
+        if (!(error instanceof CliError)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    }
+    return false;
+  } catch (error) {
+    if (abort.signal.aborted) return false;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    abort.abort();
+  }
+}
+
+/** Whether the object is there now. */
+export const exists = async (context: Context, kind: KindInfo, name: string): Promise<boolean> =>
+  (await context.client.fetch(objectPath(kind, name))).status === 200;
