@@ -28,6 +28,8 @@ export interface ClusterOptions {
   /** Metadata of machine `index` (from 1). */
   readonly metadata?: (index: number) => Readonly<Record<string, string>>;
   readonly agentFlags?: readonly string[];
+  /** Directories of the host that every machine sees: host path → path inside. */
+  readonly bindInMachines?: Readonly<Record<string, string>>;
   readonly serverFlags?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
   /** Told what is being done, for people who wait. */
@@ -191,6 +193,7 @@ export class DevCluster {
       bridge: this.network.bridge,
       address: this.network.addressOf(index),
       bindReadOnly: { [process.execPath]: nodeInMachine, [dirname(this.options.program)]: dirname(programInMachine) },
+      ...(this.options.bindInMachines ? { bind: this.options.bindInMachines } : {}),
       files: {
         '/etc/flotilla/agent.env': `${environment.join('\n')}\n`,
         '/etc/systemd/system/flotilla-agent.service': agentUnit(this.options.agentFlags ?? []),
