@@ -1,0 +1,161 @@
+/**
+ * The machines that one class of units may go to, least loaded first: a binary heap whose loads may be out of date. A machine that has
+ * become fuller since is found out when it comes to the top; one that has become emptier is told by the world's list of changes. So a
+ * placement touches a few entries, however many machines there are.
+ */
+import type { Slot, World } from './world.js';
+
+export class Candidates {
+  readonly #heap: number[] = [];
+  /** Slot index → place in the heap, or -1. */
+  readonly #at: number[] = [];
+  /** Slot index → load that the heap is ordered by. */
+  readonly #load: number[] = [];
+  /** Slot index → why it is not in the heap. */
+  readonly #out = new Map<number, string>();
+  readonly #outCounts = new Map<string, number>();
+  #seen = -1;
+
+  constructor(
+    private readonly world: World,
+    private readonly isClosed: (slot: Slot) => string | undefined,
+    private readonly isCrowded: ((slot: Slot) => string | undefined) | undefined,
+  ) {}
+
+  /**
+   * The least loaded machine (ties: smallest id) against which `refuse` has nothing to say. When there is none, `refused` holds how many
+   * machines gave which reason.
+   */
+  pick(refuse: (slot: Slot) => string | undefined): { slot: Slot } | { refused: ReadonlyMap<string, number> } {
+    this.#catchUp();
+    const { slots } = this.world;
+    const skipped: number[] = [];
+    const reasons: string[] = [];
+    let found: Slot | undefined;
+    while (this.#heap.length > 0) {
+      const index = this.#heap[0]!;
+      const slot = slots[index]!;
+      if (slot.units.size !== this.#load[index]) {
+        this.#load[index] = slot.units.size;
+        this.#down(0);
+        continue;
+      }
+      const crowded = this.isCrowded?.(slot);
+      if (crowded !== undefined) {
+        this.#remove(index);
+        this.#putOut(index, crowded);
+        continue;
+      }
+      const reason = refuse(slot);
+      if (reason === undefined) {
+        found = slot;
+        break;
+      }
+      this.#remove(index);
+      skipped.push(index);
+      reasons.push(reason);
+    }
+    for (const index of skipped) this.#insert(index);
+    if (found) return { slot: found };
+    if (reasons.length === 0) return { refused: this.#outCounts };
+    const refused = new Map(this.#outCounts);
+    for (const reason of reasons) refused.set(reason, (refused.get(reason) ?? 0) + 1);
+    return { refused };
+  }
+
+  #catchUp(): void {
+    const changes = this.#seen < 0 ? undefined : this.world.changesSince(this.#seen);
+    this.#seen = this.world.version;
+    if (changes) {
+      for (const index of changes) this.#refresh(index);
+      return;
+    }
+    for (let index = 0; index < this.world.slots.length; index++) this.#refresh(index);
+  }
+
+  #refresh(index: number): void {
+    const why = this.#out.get(index);
+    if (why !== undefined) {
+      this.#out.delete(index);
+      const left = this.#outCounts.get(why)! - 1;
+      if (left === 0) this.#outCounts.delete(why);
+      else this.#outCounts.set(why, left);
+    }
+    const slot = this.world.slots[index]!;
+    const reason = slot.machine ? this.isClosed(slot) : '';
+    if (reason !== undefined) {
+      this.#remove(index);
+      if (slot.machine) this.#putOut(index, reason);
+      return;
+    }
+    const at = this.#at[index] ?? -1;
+    if (at < 0) {
+      this.#insert(index);
+      return;
+    }
+    this.#load[index] = slot.units.size;
+    this.#down(this.#up(at));
+  }
+
+  #putOut(index: number, reason: string): void {
+    this.#out.set(index, reason);
+    this.#outCounts.set(reason, (this.#outCounts.get(reason) ?? 0) + 1);
+  }
+
+  #insert(index: number): void {
+    this.#load[index] = this.world.slots[index]!.units.size;
+    this.#heap.push(index);
+    this.#at[index] = this.#heap.length - 1;
+    this.#up(this.#heap.length - 1);
+  }
+
+  #remove(index: number): void {
+    const at = this.#at[index] ?? -1;
+    if (at < 0) return;
+    this.#at[index] = -1;
+    const last = this.#heap.pop()!;
+    if (last === index) return;
+    this.#heap[at] = last;
+    this.#at[last] = at;
+    this.#down(this.#up(at));
+  }
+
+  #before(a: number, b: number): boolean {
+    const loadA = this.#load[a]!;
+    const loadB = this.#load[b]!;
+    return loadA !== loadB ? loadA < loadB : this.world.slots[a]!.id < this.world.slots[b]!.id;
+  }
+
+  #up(from: number): number {
+    let at = from;
+    const index = this.#heap[at]!;
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      if (!this.#before(index, this.#heap[above]!)) break;
+      this.#swap(at, above);
+      at = above;
+    }
+    return at;
+  }
+
+  #down(from: number): void {
+    let at = from;
+    for (;;) {
+      let least = at;
+      for (const below of [2 * at + 1, 2 * at + 2]) {
+        if (below < this.#heap.length && this.#before(this.#heap[below]!, this.#heap[least]!)) least = below;
+      }
+      if (least === at) return;
+      this.#swap(at, least);
+      at = least;
+    }
+  }
+
+  #swap(a: number, b: number): void {
+    const [indexA, indexB] = [this.#heap[a]!, this.#heap[b]!];
+    this.#heap[a] = indexB;
+    this.#heap[b] = indexA;
+    this.#at[indexA] = b;
+    this.#at[indexB] = a;
+  }
+}
