@@ -8,7 +8,6 @@ import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { accessHook } from './access.js';
-import type { ParseYaml } from './body.js';
 import { componentRoutes, leaderName, servedComponents } from './components.js';
 import { discoveryRoutes } from './discovery.js';
 import { builtInChecks, Health, healthRoutes } from './health.js';
@@ -37,7 +36,6 @@ export interface AppOptions {
   readonly identityOf: IdentityOf;
   readonly authorize: Authorize;
   readonly logs: LogSource;
-  readonly parseYaml: ParseYaml;
   /** This server's name, as it writes it into presence and leadership, and the program's version. */
   readonly server: { readonly name: string; readonly version: string; readonly revision?: string };
   readonly clusterUid: string;
@@ -75,7 +73,6 @@ export async function createApp(options: AppOptions): Promise<App> {
     random: options.random ?? Math.random,
     limits,
     log,
-    parseYaml: options.parseYaml,
     snapshots: new Snapshots(clock, limits),
     frames: new EventFrames(clock),
     watchQuota: new StreamQuota('watches', { all: limits.maxWatches, perIdentity: limits.maxWatchesPerIdentity }),

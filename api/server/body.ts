@@ -1,6 +1,7 @@
 /** A request's bytes as JSON or YAML. */
 import type { FastifyRequest } from 'fastify';
 import { StatusError } from '../resources/errors.js';
+import { parseYaml, YamlError } from '../resources/yaml.js';
 import { mediaType } from './negotiation.js';
 
 /** The bytes as they came; empty when there were none. */
@@ -67,21 +68,28 @@ function describeJsonError(error: unknown, text: string): string {
 const yamlTypes = new Set(['application/yaml', 'application/x-yaml', 'text/yaml', 'application/apply-patch+yaml']);
 const jsonTypes = new Set(['', 'application/json']);
 
-export type ParseYaml = (text: string) => unknown;
-
 /**
  * The object in a POST, PUT or apply. JSON is tried first where the type allows both: kubectl's apply patches are always JSON.
  * Throws UnsupportedMediaType (415) or BadRequest (400).
  */
-export function parseObject(request: FastifyRequest, maxDepth: number, parseYaml: ParseYaml): unknown {
+export function parseObject(request: FastifyRequest, maxDepth: number): unknown {
   const type = mediaType(request.headers['content-type']);
   const bytes = bytesOf(request);
   if (jsonTypes.has(type)) return parseJson(bytes, maxDepth);
   if (!yamlTypes.has(type)) {
     throw new StatusError('UnsupportedMediaType', `the body must be application/json or application/yaml, not ${type}`);
   }
-  return looksLikeJson(bytes) ? parseJson(bytes, maxDepth) : parseYaml(new TextDecoder().decode(bytes));
+  return looksLikeJson(bytes) ? parseJson(bytes, maxDepth) : parseYamlBody(new TextDecoder().decode(bytes));
 }
 
 const blank = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const looksLikeJson = (bytes: Uint8Array): boolean => bytes.find((byte) => !blank.has(byte)) === 0x7b;
+
+function parseYamlBody(text: string): unknown {
+  try {
+    return parseYaml(text);
+  } catch (error) {
+    if (error instanceof YamlError) throw new StatusError('BadRequest', `the body is not one YAML document: ${error.message}`);
+    throw error;
+  }
+}

@@ -4,6 +4,8 @@ import { z } from 'zod';
 import type { Clock } from '../../runtime/clock.js';
 import type { Store } from '../../runtime/store/store.js';
 import type { ClusterCache, Joined } from '../objects/ports.js';
+import { listVersion } from '../objects/resource-version.js';
+import { notFound } from '../objects/status-errors.js';
 import type { Column, Kind } from '../resources/kinds.js';
 import { type FlotillaObject, group, ObjectMeta, version } from '../resources/meta.js';
 import { apiVersionOf } from '../resources/registry.js';
@@ -12,7 +14,7 @@ import type { ServedResource } from './discovery.js';
 import { negotiate } from './negotiation.js';
 import type { Component } from './ports.js';
 import { queryOf, readOptions } from './query.js';
-import { notFound, sendJson } from './reads.js';
+import { sendJson } from './reads.js';
 import { renderList, renderObject } from './representation.js';
 import { groupPath } from './rest.js';
 import type { Route } from './routes.js';
@@ -132,7 +134,7 @@ export async function leaderName(store: Pick<Store, 'get'>, key: string): Promis
 const asObject = ({ name, ...status }: Component, revision: number): Joined => ({
   apiVersion: apiVersionOf(componentKind),
   kind: componentKind.kind,
-  metadata: { name, uid: `component/${name}`, resourceVersion: String(2 * revision + 1) },
+  metadata: { name, uid: `component/${name}`, resourceVersion: listVersion(revision) },
   status,
 });
 
@@ -151,7 +153,7 @@ export function componentRoutes(ports: ComponentPorts): Route[] {
         const as = representationOf(request);
         const matches = selection(componentKind, readOptions(queryOf(request)));
         const all = await objects();
-        const metadata = { resourceVersion: String(2 * ports.cache.revision + 1) };
+        const metadata = { resourceVersion: listVersion(ports.cache.revision) };
         const found = matches ? all.filter(matches) : all;
         return sendJson(reply, 200, [...renderList(componentKind, found, metadata, as, ports.clock.now())].join(''));
       },

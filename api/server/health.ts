@@ -63,7 +63,7 @@ export class Health {
 /** The checks that every server has: etcd's members and the cache. */
 export function builtInChecks(
   store: Pick<Store, 'members'>,
-  cache: Pick<ClusterCache, 'synced' | 'revision' | 'presences'>,
+  cache: Pick<ClusterCache, 'synced' | 'revision' | 'presences' | 'broken'>,
 ): HealthCheck[] {
   return [
     { name: 'ping', gates: 'live', check: async () => ({ ok: true, message: 'the event loop turns' }) },
@@ -88,6 +88,17 @@ export function builtInChecks(
       check: async () => ({
         ok: cache.synced,
         message: cache.synced ? `holds revision ${cache.revision}` : 'has not read the cluster from etcd yet',
+      }),
+    },
+    {
+      name: 'objects',
+      gates: 'info',
+      check: async () => ({
+        ok: cache.broken.size === 0,
+        message:
+          cache.broken.size === 0
+            ? 'all can be read'
+            : `left out, since they cannot be read: ${[...cache.broken.keys()].slice(0, 10).join(', ')}`,
       }),
     },
     { name: 'agents', gates: 'info', check: async () => ({ ok: true, message: `${cache.presences().size} machines present` }) },

@@ -5,6 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
 import type { ClusterCache } from '../objects/ports.js';
+import { notFound } from '../objects/status-errors.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { paramsOf } from './access.js';
@@ -12,7 +13,6 @@ import { drainedOrClosed, holdOpen, openStream, type StreamQuota } from './http-
 import type { ServerLimits } from './limits.js';
 import type { LogRequest, LogSource } from './ports.js';
 import { flag, queryOf, wholeNumber } from './query.js';
-import { notFound } from './reads.js';
 import { groupPath } from './rest.js';
 import type { Route } from './routes.js';
 

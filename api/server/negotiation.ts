@@ -44,9 +44,8 @@ const isJson = (type: string): boolean => type === 'application/json' || type ==
  * @param includeObject from the query, for the rows of a Table
  */
 export function negotiate(accept: string | undefined, includeObject: IncludeObject): Representation {
-  const ranges = mediaRanges(accept ?? '*/*');
-  if (ranges.length === 0) return { form: 'object' };
-  for (const { type, parameters } of ranges) {
+  const wanted = accept === undefined || accept.trim() === '' ? '*/*' : accept;
+  for (const { type, parameters } of mediaRanges(wanted)) {
     if (!isJson(type)) continue;
     const as = parameters.get('as');
     if (as === undefined) return { form: 'object' };
@@ -56,24 +55,6 @@ export function negotiate(accept: string | undefined, includeObject: IncludeObje
     if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList') return { form: 'metadata', version };
   }
   throw new StatusError('NotAcceptable', 'only application/json can be answered, also as Table or PartialObjectMetadata of meta.k8s.io/v1');
-}
-
-/** Of the media types an answer exists in, the one the client likes best; parameters of `offered` must be among those of the range. */
-export function preferred<T extends { readonly type: string; readonly parameters: Readonly<Record<string, string>> }>(
-  accept: string | undefined,
-  offered: readonly [T, ...T[]],
-): T {
-  for (const range of mediaRanges(accept ?? '*/*')) {
-    const match = offered.find((offer) => {
-      const sameType = range.type === offer.type || range.type === '*/*' || range.type === 'application/*';
-      // What a client asks for by parameters (`as=...`) must be what is offered, and nothing more than it asks for.
-      const asked = [...range.parameters.keys()].filter((name) => name !== 'q' && name !== 'profile');
-      const names = Object.keys(offer.parameters);
-      return sameType && asked.length === names.length && names.every((name) => range.parameters.get(name) === offer.parameters[name]);
-    });
-    if (match) return match;
-  }
-  throw new StatusError('NotAcceptable', `only ${[...new Set(offered.map((offer) => offer.type))].join(' or ')} can be answered here`);
 }
 
 const patchTypes = {

@@ -3,6 +3,8 @@ import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { StoreUnavailable } from '../../runtime/store/store.js';
 import type { Joined } from '../objects/ports.js';
+import { listVersion, revisionSeen } from '../objects/resource-version.js';
+import { notFound } from '../objects/status-errors.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { paramsOf } from './access.js';
@@ -21,26 +23,14 @@ export const jsonType = 'application/json';
 export const sendJson = (reply: FastifyReply, code: number, body: string): FastifyReply =>
   reply.code(code).header('content-type', jsonType).header('cache-control', 'no-cache, private').send(Buffer.from(body));
 
-export function notFound(kind: Kind, name: string): StatusError {
-  const resource = kind.group === '' ? kind.plural : `${kind.plural}.${kind.group}`;
-  return new StatusError('NotFound', `${resource} "${name}" not found`, {
-    name,
-    kind: kind.plural,
-    ...(kind.group !== '' && { group: kind.group }),
-  });
-}
-
 export const isWatch = (query: URLSearchParams): boolean => flag(query, 'watch') ?? false;
-
-/** The wire resourceVersion of a list of everything up to this store revision (SEMANTICS 1). */
-const listVersion = (revision: number): string => String(2 * revision + 1);
 
 /** Waits until the cache holds what the client has seen elsewhere. */
 async function fresh({ cache, limits }: RestPorts, options: Pick<ReadOptions, 'resourceVersion'>): Promise<void> {
   if (!cache.synced) {
     throw new StatusError('ServiceUnavailable', 'this server has not read the cluster from etcd yet', { retryAfterSeconds: 1 });
   }
-  const asked = Math.floor((options.resourceVersion ?? 0) / 2);
+  const asked = revisionSeen(options.resourceVersion ?? 0);
   if (asked <= cache.revision) return;
   try {
     await cache.untilRevision(asked, limits.freshnessTimeoutMs);
@@ -107,7 +97,7 @@ function listPage(
   if (token !== undefined && (options.resourceVersion ?? 0) > 0) {
     throw new StatusError('BadRequest', 'a list is continued without a resourceVersion: the continue token names it');
   }
-  const exact = options.resourceVersionMatch === 'Exact' ? Math.floor((options.resourceVersion ?? 0) / 2) : undefined;
+  const exact = options.resourceVersionMatch === 'Exact' ? revisionSeen(options.resourceVersion ?? 0) : undefined;
   const revision = token?.revision ?? exact ?? cache.revision;
   const snapshot = revision === cache.revision ? cache.joinedAll(kind.plural) : snapshots.get(kind.plural, revision);
   if (snapshot === undefined) {

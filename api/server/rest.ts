@@ -5,7 +5,6 @@ import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { apiVersionOf } from '../resources/registry.js';
-import type { ParseYaml } from './body.js';
 import type { ServedResource } from './discovery.js';
 import type { StreamQuota } from './http-stream.js';
 import type { RequestAttributes } from './identity.js';
@@ -26,7 +25,6 @@ export interface RestPorts {
   readonly random: Random;
   readonly limits: ServerLimits;
   readonly log: Logger;
-  readonly parseYaml: ParseYaml;
   readonly snapshots: Snapshots;
   readonly frames: EventFrames;
   readonly watchQuota: StreamQuota;

@@ -4,6 +4,7 @@
  */
 import type { Clock, Random } from '../../runtime/clock.js';
 import type { ClusterCache, Joined, ObjectEvent, WatchHub } from '../objects/ports.js';
+import { listVersion } from '../objects/resource-version.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import type { ServerLimits } from './limits.js';
@@ -100,7 +101,7 @@ export interface WatchStart {
 /** From one look at the cache, so that state and changes meet without a gap. The cache holds the asked revision already. */
 export function startWatch(cache: ClusterCache, kind: Kind, options: WatchOptions): WatchStart {
   const asked = options.resourceVersion ?? 0;
-  const now = 2 * cache.revision + 1;
+  const now = Number(listVersion(cache.revision));
   if (options.sendInitialEvents ?? asked === 0) return { initial: cache.joinedAll(kind.plural), from: now };
   return { initial: undefined, from: asked === 0 ? now : asked };
 }
@@ -200,7 +201,7 @@ export async function runWatch(
     let cancelBookmark = () => {};
     const bookmarkLater = (): void => {
       cancelBookmark = clock.after(limits.bookmarkEveryMs, () => {
-        sink.write([eventLine('BOOKMARK', renderBookmark(kind, String(2 * cache.revision + 1), as, false))]);
+        sink.write([eventLine('BOOKMARK', renderBookmark(kind, listVersion(cache.revision), as, false))]);
         if (sink.backlogBytes > allowedBytes) end('slow');
         else bookmarkLater();
       });

@@ -37,7 +37,7 @@ function readWrite(request: FastifyRequest): WriteQuery {
 export function createHandler(ports: RestPorts, kind: Kind) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const query = readWrite(request);
-    const body = parseObject(request, ports.limits.maxBodyDepth, ports.parseYaml);
+    const body = parseObject(request, ports.limits.maxBodyDepth);
     return sendWritten(ports, kind, request, reply, await ports.door.create(kind.plural, body, contextOf(query)));
   };
 }
@@ -45,7 +45,7 @@ export function createHandler(ports: RestPorts, kind: Kind) {
 export function updateHandler(ports: RestPorts, kind: Kind) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const query = readWrite(request);
-    const body = parseObject(request, ports.limits.maxBodyDepth, ports.parseYaml);
+    const body = parseObject(request, ports.limits.maxBodyDepth);
     const name = nameInUrl(request, body);
     return sendWritten(ports, kind, request, reply, await ports.door.update(kind.plural, name, body, contextOf(query)));
   };
@@ -78,7 +78,7 @@ async function apply(ports: RestPorts, kind: Kind, request: FastifyRequest, quer
       causes: [{ reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' }],
     });
   }
-  const body = parseObject(request, ports.limits.maxBodyDepth, ports.parseYaml);
+  const body = parseObject(request, ports.limits.maxBodyDepth);
   return ports.door.apply(kind.plural, nameInUrl(request, body), body, contextOf(query));
 }
 
