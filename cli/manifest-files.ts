@@ -28,6 +28,9 @@ export async function loadManifests(paths: readonly string[], options: { recursi
   return { documents, errors };
 }
 
+/** `web.yaml:12`, where an object of the user's begins. */
+export const sourceText = ({ source }: ManifestDocument): string => `${source.file}:${source.line}`;
+
 async function filesOf(path: string, recursive: boolean): Promise<string[]> {
   if (path === '-') return ['-'];
   const info = await stat(path).catch(unreadable(path));

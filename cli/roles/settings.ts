@@ -41,7 +41,8 @@ function parsePairs(text: string, context: z.RefinementCtx): Record<string, stri
   const pairs: Record<string, string> = {};
   for (const pair of text.split(',').filter((part) => part.trim() !== '')) {
     const equals = pair.indexOf('=');
-    if (equals <= 0) context.addIssue({ code: 'custom', message: `"${pair}": expected key=value pairs separated by commas, as in region=eu,disk=ssd` });
+    if (equals <= 0)
+      context.addIssue({ code: 'custom', message: `"${pair}": expected key=value pairs separated by commas, as in region=eu,disk=ssd` });
     else pairs[pair.slice(0, equals).trim()] = pair.slice(equals + 1).trim();
   }
   return pairs;
@@ -70,9 +71,18 @@ export function readSettings<Schema extends z.ZodObject>(
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const name = String(issue?.path[0] ?? (issue?.code === 'unrecognized_keys' ? issue.keys[0] : ''));
-  const where = name in fromFlags ? `--${kebab(name)}` : name in fromEnv ? variable(name) : name in fromFile ? `${configFile}: ${name}` : `--${kebab(name)}`;
+  const where =
+    name in fromFlags
+      ? `--${kebab(name)}`
+      : name in fromEnv
+        ? variable(name)
+        : name in fromFile
+          ? `${configFile}: ${name}`
+          : `--${kebab(name)}`;
   const isMissing = !(name in fromFlags) && !(name in fromEnv) && !(name in fromFile);
-  throw usageError(`${where}: ${isMissing ? `is needed (or ${variable(name)}, or "${name}" in ${configFile})` : (issue?.message ?? 'not usable')}`);
+  throw usageError(
+    `${where}: ${isMissing ? `is needed (or ${variable(name)}, or "${name}" in ${configFile})` : (issue?.message ?? 'not usable')}`,
+  );
 }
 
 function readConfig(file: string, isRequired: boolean): Record<string, unknown> {
@@ -80,8 +90,14 @@ function readConfig(file: string, isRequired: boolean): Record<string, unknown> 
     if (isRequired) throw usageError(`--config ${file}: no such file`);
     return {};
   }
-  const value = parseYaml(file, readFileSync(file, 'utf8'));
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw usageError(`${file}: expected settings as "name: value" lines`);
+  let value: unknown;
+  try {
+    value = parseYaml(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw usageError(`${file}: ${(error as Error).message}`);
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    throw usageError(`${file}: expected settings as "name: value" lines`);
   return value as Record<string, unknown>;
 }
 

@@ -1,9 +1,9 @@
 /** `flotilla apply`: server-side apply of every document; a bad one is named and left out, the others are applied. */
-import type { ManifestDocument } from '../../api/resources/manifests.js';
+import { type ManifestDocument, manifestErrorText } from '../../api/resources/manifests.js';
 import { ServerError } from '../client.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
-import { loadManifests } from '../manifest-files.js';
+import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';
 import { printLine, say } from '../output.js';
 import { listAll } from './get.js';
@@ -30,7 +30,7 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
   if (options.prune && !options.selector) throw usageError('--prune needs -l SELECTOR: only objects that it matches are ever deleted');
   if (options.dryRun !== undefined && options.dryRun !== 'server') throw usageError(`--dry-run=${options.dryRun}: expected "server"`);
   const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
-  for (const error of errors) say(`error: ${error.message}`);
+  for (const error of errors) say(`error: ${manifestErrorText(error)}`);
   if (documents.length === 0 && errors.length === 0) say('nothing to apply: no documents there');
 
   let failures = errors.length;
@@ -40,7 +40,7 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
     (document, outcome) => {
       if (outcome instanceof Error) {
         failures += 1;
-        say(`error: ${document.source}: ${describeRefusal(outcome)}`);
+        say(`error: ${sourceText(document)}: ${describeRefusal(outcome)}`);
       } else printLine(outcome);
     },
   );

@@ -1,4 +1,5 @@
 /** `flotilla delete`: asks for the deletion, then waits until process, file and object are gone, saying for whom it waits. */
+import { manifestErrorText } from '../../api/resources/manifests.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { loadManifests } from '../manifest-files.js';
@@ -53,7 +54,7 @@ async function wanted(context: Context, words: readonly string[], options: Delet
     if (words.length > 0) throw usageError('either -f FILE or KIND NAME, not both');
     const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
     const [first] = errors;
-    if (first) throw new CliError(first.message);
+    if (first) throw new CliError(manifestErrorText(first));
     // Instances before their template, which cannot go while it has followers.
     const all = await Promise.all(
       documents.map(async ({ object }) => ({ kind: await context.kind(object.kind), name: object.metadata.name })),

@@ -1,9 +1,10 @@
 /** `flotilla diff`: what apply would change, as a unified diff. Exit 0 nothing, 1 something, 2 an error. */
 import { createTwoFilesPatch } from 'diff';
-import { dumpYaml } from '../../api/resources/yaml.js';
+import { manifestErrorText } from '../../api/resources/manifests.js';
+import { printYaml } from '../../api/resources/yaml.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, usageError } from '../exit.js';
-import { loadManifests } from '../manifest-files.js';
+import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';
 import { colors, print, say } from '../output.js';
 import { type ApplyOptions, applyType, describeRefusal, prunable } from './apply.js';
@@ -15,7 +16,7 @@ const exit = { same: 0, differs: 1, error: 2 } as const;
 export async function diff(context: Context, options: DiffOptions): Promise<number> {
   if (options.prune && !options.selector) throw usageError('--prune needs -l SELECTOR');
   const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
-  for (const error of errors) say(`error: ${error.message}`);
+  for (const error of errors) say(`error: ${manifestErrorText(error)}`);
   let hasErrors = errors.length > 0;
   let differs = false;
 
@@ -42,7 +43,7 @@ export async function diff(context: Context, options: DiffOptions): Promise<numb
     } catch (error) {
       if (!(error instanceof CliError)) throw error;
       hasErrors = true;
-      say(`error: ${document.source}: ${describeRefusal(error)}`);
+      say(`error: ${sourceText(document)}: ${describeRefusal(error)}`);
     }
   }
   if (options.prune && !hasErrors) {
@@ -52,7 +53,7 @@ export async function diff(context: Context, options: DiffOptions): Promise<numb
 }
 
 async function patchText(title: string, before: WireObject | undefined, after: WireObject | undefined): Promise<string> {
-  const [old, fresh] = [before, after].map((object) => (object === undefined ? '' : dumpYaml(comparable(object))));
+  const [old, fresh] = [before, after].map((object) => (object === undefined ? '' : printYaml(comparable(object))));
   if (old === fresh) return '';
   const absent = '/dev/null';
   const patch = createTwoFilesPatch(

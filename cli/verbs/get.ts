@@ -144,8 +144,8 @@ async function showObjects(
 /** An object as JSON or YAML text. */
 export async function dataText(value: unknown, output: string): Promise<string> {
   if (output === 'json') return `${JSON.stringify(value, undefined, 2)}\n`;
-  const { dumpYaml } = await import('../../api/resources/yaml.js');
-  return dumpYaml(value);
+  const { printYaml } = await import('../../api/resources/yaml.js');
+  return printYaml(value);
 }
 
 export interface WatchLine<T> {
