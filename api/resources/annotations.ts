@@ -1,0 +1,13 @@
+/** Annotations by which people tell the controllers something that is no part of a spec. */
+
+/**
+ * On a Machine that does not answer: it is really gone, its units may start elsewhere although caution holds them (SEMANTICS 22). The
+ * value is the time of the confirmation, ISO 8601; it counts for this absence only.
+ */
+export const failoverConfirmedAnnotation = 'flotilla.dev/failover-confirmed';
+
+/**
+ * On a Unit that is being deleted: do not wait for machines that do not answer, whatever its failover policy (SEMANTICS 8). Any value;
+ * a copy that still runs there is stopped when its machine comes back.
+ */
+export const forceDeleteAnnotation = 'flotilla.dev/force-delete';
