@@ -24,6 +24,8 @@ const contextOf = (query: WriteQuery): WriteContext => ({
 function sendWritten(ports: RestPorts, kind: Kind, request: FastifyRequest, reply: FastifyReply, written: ObjectWritten): FastifyReply {
   const as = negotiate(request.headers.accept, readOptions(queryOf(request)).includeObject);
   if (written.warnings.length > 0) reply.header('warning', written.warnings.map(warningHeader));
+  // For our own client, which says what became of each manifest; Kubernetes' clients find it out by asking before and after.
+  reply.header('flotilla-write', written.created ? 'created' : written.changed ? 'configured' : 'unchanged');
   return sendJson(reply, written.created ? 201 : 200, renderObject(kind, written.object, as, ports.clock.now()));
 }
 
