@@ -8,6 +8,7 @@ import dbus from 'dbus-next';
 import { type Clock, type Random, sleep } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
 import { JobWindow } from './job-window.js';
+import { sharedWork } from './shared-work.js';
 import {
   type Job,
   type JobResult,
@@ -106,7 +107,7 @@ class SystemdDbus implements Systemd {
   readonly #jobs = new Map<number, (result: JobResult) => void>();
   /** Unit → calls for a job on it that have no answer yet; their JobRemoved may overtake the answer. */
   readonly #asking = new Map<string, { calls: number; readonly ended: Map<number, JobResult> }>();
-  #reload: { wanted: Promise<void>; hasBegun: boolean } | undefined;
+  readonly reload = sharedWork(async () => void (await this.#manager('Reload')));
 
   constructor(options: SystemdDbusOptions) {
     this.#options = options;
@@ -179,24 +180,6 @@ class SystemdDbus implements Systemd {
       // systemd 252 says so of every unit that it has let go of already, which is what was asked for.
       if (!(error instanceof SystemdError && error.code === `${systemd}.NoSuchUnit`)) throw error;
     }
-  }
-
-  reload(): Promise<void> {
-    if (this.#reload && !this.#reload.hasBegun) return this.#reload.wanted;
-    const before = this.#reload?.wanted.catch(() => {}) ?? Promise.resolve();
-    const next = { hasBegun: false, wanted: Promise.resolve() };
-    next.wanted = before.then(async () => {
-      // One more turn of the event loop, so that a burst of units shares one reload.
-      await new Promise((resolve) => setImmediate(resolve));
-      next.hasBegun = true;
-      try {
-        await this.#manager('Reload');
-      } finally {
-        if (this.#reload === next) this.#reload = undefined;
-      }
-    });
-    this.#reload = next;
-    return next.wanted;
   }
 
   async about(): Promise<{ unitPath: readonly string[]; version: string }> {

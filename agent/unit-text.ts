@@ -1,6 +1,6 @@
 /** A unit file as the agent writes it: the user's text, verbatim, below one comment line that says whose it is. */
 import { createHash } from 'node:crypto';
-import { parseUnitFile, UnitFileError } from '../api/resources/unit-file/parse.js';
+import { lastValueOf, parseUnitFile, type UnitFile, UnitFileError, valuesOf } from '../api/resources/unit-file/parse.js';
 import { restartText } from '../api/resources/unit-file/print.js';
 import { installOf } from '../api/resources/unit-file/sections.js';
 import { splitUnitName, unitNameProblem } from '../api/resources/unit-name.js';
@@ -45,7 +45,8 @@ export interface InstallLink {
 
 /** What `systemctl enable --runtime` would link. Names that systemd would refuse are left out: it refuses them too. */
 export function installLinks(name: string, text: string): InstallLink[] {
-  const install = installSection(text);
+  const file = parsed(text);
+  const install = file && installOf(file);
   if (!install) return [];
   const target = (value: string) => expandInstallSpecifiers(name, value);
   const isOther = (other: string) => other !== name && unitNameProblem(other) === undefined;
@@ -64,11 +65,22 @@ export function installLinks(name: string, text: string): InstallLink[] {
   ];
 }
 
-function installSection(text: string) {
+/** Type= as systemd.service(5) defaults it; systemd's own answer, when it was read, goes before this one. */
+export function serviceType(name: string, text: string): string | undefined {
+  if (!name.endsWith('.service')) return undefined;
+  const file = parsed(text);
+  if (!file) return undefined;
+  const type = lastValueOf(file, 'Service', 'Type');
+  if (type) return type;
+  if (lastValueOf(file, 'Service', 'BusName')) return 'dbus';
+  return valuesOf(file, 'Service', 'ExecStart').length > 0 ? 'simple' : 'oneshot';
+}
+
+/** A file that cannot be parsed tells nothing: systemd reads what it can of it, and we do not guess what that would be. */
+function parsed(text: string): UnitFile | undefined {
   try {
-    return installOf(parseUnitFile(text));
+    return parseUnitFile(text);
   } catch (error) {
-    // systemd reads what it can of such a file; it is not for us to guess which links that would be.
     if (error instanceof UnitFileError) return undefined;
     throw error;
   }

@@ -1,0 +1,544 @@
+/**
+ * Makes systemd match what is wanted on this machine: looks at one unit, plans, carries out the steps, each unit in its own lane. Nothing
+ * here decides; `plan.ts` does.
+ */
+import type { UnitState } from '../api/resources/assignment.js';
+import type { AgentAssignment } from '../api/resources/protocol.js';
+import type { Clock, Random } from '../runtime/clock.js';
+import type { Logger } from '../runtime/log.js';
+import { batched } from './batched.js';
+import type { UnitFiles } from './files.js';
+import { Lanes } from './lanes.js';
+import { type Observation, Observations, unseen } from './observe.js';
+import { plan, type World } from './plan.js';
+import type { Records, UnitRecord } from './records.js';
+import { carryOut, type Executors, type Step, type StepOutcome } from './steps.js';
+import { isDown, isUp, NoAnswer, type SeenUnit, type Systemd, SystemdError } from './systemd.js';
+import { serviceType } from './unit-text.js';
+
+export type Problem = NonNullable<UnitState['problem']>;
+
+export interface ConvergenceOptions {
+  readonly systemd: Systemd;
+  readonly files: UnitFiles;
+  readonly records: Records;
+  readonly bootID: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** What would be reported of the unit may have changed. */
+  readonly onChange: (name: string) => void;
+  /** Something worth telling people once. */
+  readonly onEvent: (event: {
+    readonly unit: string;
+    readonly reason: string;
+    readonly message: string;
+    readonly warning: boolean;
+  }) => void;
+}
+
+/** What may be done at this time (SEMANTICS 16). */
+export interface Policy {
+  /** A server has said what belongs here, since this agent started. */
+  readonly mayLeave: boolean;
+  /** Why this unit may not be started yet; undefined when it may. */
+  startHeld(assignment: AgentAssignment): string | undefined;
+}
+
+/** Units that leave go first, so that a port or a path is free for those that come; a stuck one is waited for no longer than this. */
+const leavingGraceMs = 1_000;
+/** A stop that lasts longer than this is worth a word. */
+const slowStopMs = 5_000;
+const driftRepairEveryMs = 60_000;
+/** Rounds of look, plan and do in one go; a unit that has not settled by then is tried again later. */
+const maxRounds = 6;
+
+export class Convergence {
+  readonly #options: ConvergenceOptions;
+  readonly #lanes: Lanes;
+  readonly #row: (name: string) => Promise<SeenUnit>;
+  readonly #desired = new Map<string, AgentAssignment>();
+  #policy: Policy = { mayLeave: false, startHeld: () => 'no server has been reached yet' };
+  /** Units whose processes are leaving, and when nobody needs to wait for them any more. */
+  readonly #leaving = new Map<string, Promise<void>>();
+  readonly #leavingDone = new Map<string, () => void>();
+  readonly #problems = new Map<string, Problem>();
+  readonly #stoppedByHand = new Set<string>();
+  /** Monotonic milliseconds at which a stop by hand was last repaired. */
+  readonly #repairedAt = new Map<string, number>();
+  readonly #onDisk = new Map<string, { readonly textHash: string; readonly type: string | undefined }>();
+  /** Whose name it is, of units that were found to be the machine's own. */
+  readonly #owners = new Map<string, string>();
+  readonly #timers = new Map<string, () => void>();
+  readonly observations: Observations;
+
+  constructor(options: ConvergenceOptions) {
+    this.#options = options;
+    const { systemd, clock, random, log } = options;
+    this.observations = new Observations(options.onChange);
+    this.#row = batched((names) => systemd.list(names));
+    this.#lanes = new Lanes({
+      clock,
+      random,
+      work: (name) => this.#converge(name),
+      onFailure: (name, error, retryMs) => {
+        log.warn('unit could not be brought to its state', { unit: name, error: error.message, retry_ms: Math.round(retryMs) });
+        const reason = error instanceof NoAnswer ? 'SystemdUnreachable' : error instanceof StillRunning ? 'StopFailed' : 'StepFailed';
+        this.#setProblem(name, { reason, message: `${error.message}; trying again` });
+      },
+    });
+    systemd.listen({
+      connected: () => this.#lookAgain(),
+      disconnected: () => {},
+      reloaded: () => {},
+      changed: (name, change) => {
+        this.observations.change(name, change);
+        const seen = this.observations.get(name)?.seen;
+        if (seen && isUp(seen)) this.#stoppedByHand.delete(name);
+      },
+      foreignJobEnded: (name, result) => this.#foreignJobEnded(name, result),
+    });
+  }
+
+  // ── what is wanted ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  desired(name: string): AgentAssignment | undefined {
+    return this.#desired.get(name);
+  }
+
+  assignments(): AgentAssignment[] {
+    return [...this.#desired.values()];
+  }
+
+  /** Units that are wanted, or of which something of ours is here. */
+  names(): string[] {
+    const { files, records } = this.#options;
+    return [...new Set([...this.#desired.keys(), ...records.names(), ...files.names()])];
+  }
+
+  setPolicy(policy: Policy): void {
+    this.#policy = policy;
+  }
+
+  /** Everything that is wanted. `held` units stay as they are whatever is known of them. */
+  replace(assignments: readonly AgentAssignment[], held: readonly string[] = []): void {
+    const names = new Set(assignments.map(({ unit }) => unit));
+    const untouched = new Set(held);
+    const dropped = this.names().filter((name) => !names.has(name) && !untouched.has(name));
+    this.#apply(assignments, dropped);
+  }
+
+  change(assignments: readonly AgentAssignment[], dropped: readonly string[]): void {
+    this.#apply(assignments, dropped);
+  }
+
+  /** Works on every unit: after a change of policy. */
+  lookAtAll(): void {
+    for (const name of this.names()) this.#lanes.add(name);
+  }
+
+  #apply(assignments: readonly AgentAssignment[], dropped: readonly string[]): void {
+    for (const name of dropped) this.#desired.delete(name);
+    for (const assignment of assignments) this.#desired.set(assignment.unit, assignment);
+    const leaving = [...dropped, ...assignments.filter(({ remove }) => remove !== undefined).map(({ unit }) => unit)].sort();
+    for (const name of leaving) {
+      this.#beginLeaving(name);
+      this.#lanes.add(name);
+    }
+    for (const { unit, remove } of assignments) if (remove === undefined) this.#lanes.add(unit);
+  }
+
+  #beginLeaving(name: string): void {
+    if (!this.#policy.mayLeave || this.#leaving.has(name)) return;
+    const seen = this.observations.get(name)?.seen;
+    if (seen && isDown(seen)) return;
+    const done = new Promise<void>((resolve) => {
+      const cancel = this.#options.clock.after(leavingGraceMs, resolve);
+      this.#leavingDone.set(name, () => {
+        cancel();
+        resolve();
+      });
+    });
+    this.#leaving.set(name, done);
+    void done.then(() => this.#leaving.delete(name) && this.#leavingDone.delete(name));
+  }
+
+  // ── what is seen ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** One ListUnitsByNames for everything of ours; whatever is not as it should be is worked on (invariant 4). */
+  async resync(): Promise<void> {
+    const names = this.names();
+    const rows = await this.#options.systemd.list(names);
+    for (const [name, seen] of rows) {
+      if (this.#lanes.isWorking(name)) continue;
+      const isNews = this.observations.row(name, seen);
+      const [file, foreignFile] = this.#file(name);
+      const world = this.#world(name, seen, '', foreignFile ?? this.#owners.get(name), file);
+      if (isNews || plan(world).steps.length > 0) this.#lanes.add(name);
+    }
+  }
+
+  /** A new connection: signals were lost, rows and details are read again, and what was under way is looked at. */
+  #lookAgain(): void {
+    for (const name of this.names()) this.#lanes.add(name);
+  }
+
+  #foreignJobEnded(name: string, result: string): void {
+    if (result !== 'done' || this.#desired.get(name)?.wanted !== 'launched' || !this.observations.has(name)) return;
+    void this.#row(name).then(
+      (seen) => {
+        this.observations.row(name, seen);
+        if (!this.observations.wasStopped(name)) return;
+        this.#stoppedByHand.add(name);
+        this.#repairDriftWhenDue(name);
+      },
+      (error: Error) => this.#options.log.warn('state after a foreign job is not known', { unit: name, error: error.message }),
+    );
+  }
+
+  #repairDriftWhenDue(name: string): void {
+    const { clock } = this.#options;
+    const last = this.#repairedAt.get(name);
+    const waitMs = last === undefined ? 0 : last + driftRepairEveryMs - clock.monotonicMs();
+    if (waitMs <= 0) {
+      this.#lanes.add(name);
+      return;
+    }
+    this.#setProblem(name, {
+      reason: 'StoppedByHand',
+      message: 'somebody stops it on the machine again and again; it is started once a minute',
+    });
+    this.#timer(name, waitMs, () => this.#lanes.add(name));
+  }
+
+  #isDriftDue(name: string): boolean {
+    if (!this.#stoppedByHand.has(name)) return false;
+    const last = this.#repairedAt.get(name);
+    return last === undefined || this.#options.clock.monotonicMs() - last >= driftRepairEveryMs;
+  }
+
+  /** Everything about the unit, from systemd, disk and memory. */
+  async #look(name: string): Promise<World> {
+    const { systemd } = this.#options;
+    const seen = await this.#row(name);
+    this.observations.row(name, seen);
+    const [file, foreignFile] = this.#file(name);
+    this.#owners.delete(name);
+    if (seen.load === 'not-found') return this.#world(name, seen, '', foreignFile, file);
+    const [origin, details] = await Promise.all([systemd.origin(name), systemd.details(name)]);
+    const isOurs = seen.id === name && origin.fragmentPath === this.#options.files.path(name) && seen.load !== 'masked';
+    const owner = seen.id === name ? origin.fragmentPath || 'made by systemd, without a file' : `another name of ${seen.id}`;
+    if (isOurs) this.observations.details(name, details);
+    else this.#owners.set(name, owner);
+    return this.#world(name, seen, details.run.invocationID ?? '', foreignFile ?? (isOurs ? undefined : owner), file);
+  }
+
+  #file(name: string) {
+    const { files } = this.#options;
+    const file = files.read(name);
+    if (file === 'foreign') return [undefined, files.path(name)] as const;
+    if (file && this.#onDisk.get(name)?.textHash !== file.textHash) {
+      this.#onDisk.set(name, { textHash: file.textHash, type: serviceType(name, file.text) });
+    }
+    if (!file) this.#onDisk.delete(name);
+    return [file, undefined] as const;
+  }
+
+  #world(name: string, seen: SeenUnit, invocationID: string, foreign: string | undefined, file: World['file']): World {
+    const { files, records, bootID } = this.#options;
+    const desired = this.#desired.get(name);
+    return {
+      name,
+      desired,
+      seen,
+      invocationID,
+      foreign,
+      file,
+      previous: files.previous(name),
+      record: records.get(name),
+      bootID,
+      mayLeave: this.#policy.mayLeave,
+      startHeld: desired && this.#policy.startHeld(desired),
+      isDriftDue: this.#isDriftDue(name),
+    };
+  }
+
+  // ── what is done ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #converge(name: string): Promise<void> {
+    for (let round = 0; round < maxRounds; round++) {
+      const world = await this.#look(name);
+      const { steps, problem } = plan(world);
+      if (problem) this.#setProblem(name, problem);
+      let outcome: StepOutcome = 'done';
+      for (const step of steps) {
+        outcome = await this.#carryOut(name, step, world);
+        if (outcome === 'again') break;
+      }
+      if (outcome === 'done') {
+        this.#setProblem(name, problem);
+        this.#leavingDone.get(name)?.();
+        this.#options.onChange(name);
+        return;
+      }
+    }
+    throw new Error(`it does not settle after ${maxRounds} attempts`);
+  }
+
+  async #carryOut(name: string, step: Step, world: World): Promise<StepOutcome> {
+    const { clock, log } = this.#options;
+    const startedAt = clock.monotonicMs();
+    const outcome = await carryOut(this.#executors(world), name, step);
+    log.info('step done', { unit: name, do: step.do, why: step.why, took_ms: Math.round(clock.monotonicMs() - startedAt) });
+    return outcome;
+  }
+
+  #executors({ invocationID, isDriftDue }: World): Executors {
+    const { files, records, systemd, onEvent } = this.#options;
+    const done: StepOutcome = 'done';
+    return {
+      stage: (name, { file }) => {
+        files.stage(name, file);
+        return done;
+      },
+      write: (name) => {
+        files.commit(name);
+        this.#file(name);
+        return done;
+      },
+      link: async (name, { links }) => {
+        const taken: string[] = [];
+        for (const { alias } of links) {
+          if (alias === undefined) continue;
+          const { load, id } = await this.#row(alias);
+          if (load !== 'not-found' && id !== name) taken.push(alias);
+        }
+        taken.push(
+          ...files.link(
+            name,
+            links.filter(({ alias }) => alias === undefined || !taken.includes(alias)),
+          ),
+        );
+        const warning = taken.length > 0 && {
+          reason: 'LinkTaken',
+          message: `not enabled as ${taken.join(', ')}: the machine has that itself`,
+        };
+        const { warning: _, ...rest } = this.#record(name);
+        records.set(name, warning ? { ...rest, warning } : rest);
+        return done;
+      },
+      reload: async (name) => {
+        if (await systemd.needsReload(name)) await systemd.reload();
+        return done;
+      },
+      resetFailed: async (name) => {
+        await systemd.resetFailed(name);
+        return done;
+      },
+      stop: (name) => this.#stop(name),
+      unlaunch: (name) => {
+        this.#forgetStart(name);
+        return done;
+      },
+      start: async (name, { start }) => {
+        await Promise.all(this.#leaving.values());
+        const { started: _, stopping: __, ...rest } = this.#record(name);
+        records.set(name, { ...rest, starting: { ...start, invocationBefore: invocationID } });
+        await records.flush();
+        if (isDriftDue) this.#repairedAt.set(name, this.#options.clock.monotonicMs());
+        this.#stoppedByHand.delete(name);
+        try {
+          const { ended } = await systemd.start(name);
+          void ended.then(() => this.#readBack(name));
+        } catch (error) {
+          if (!(error instanceof SystemdError && loadFailures.has(error.code))) throw error;
+          return this.#refused(name, error);
+        }
+        records.set(name, { ...rest, started: start });
+        files.settle(name);
+        if (isDriftDue)
+          onEvent({ unit: name, reason: 'DriftRepaired', message: 'started again: somebody stopped it on the machine', warning: true });
+        return done;
+      },
+      adopt: (name, { start }) => {
+        const { starting: _, stopping: __, ...rest } = this.#record(name);
+        records.set(name, { ...rest, started: start });
+        files.settle(name);
+        return done;
+      },
+      rollBack: (name) => {
+        files.rollBack(name);
+        this.#file(name);
+        return done;
+      },
+      accept: (name, { uid, generation, template }) => {
+        const { template: _, refused, ...rest } = this.#record(name);
+        records.set(name, { ...rest, uid, generation, ...(template ? { template } : {}) });
+        return done;
+      },
+      remove: (name) => {
+        files.remove(name);
+        this.#onDisk.delete(name);
+        return done;
+      },
+      forget: (name) => {
+        records.set(name, undefined);
+        this.#repairedAt.delete(name);
+        this.#stoppedByHand.delete(name);
+        this.#timer(name);
+        if (!this.#desired.has(name)) this.observations.forget(name);
+        return done;
+      },
+    };
+  }
+
+  async #stop(name: string): Promise<StepOutcome> {
+    const { systemd, records } = this.#options;
+    records.set(name, { ...this.#record(name), stopping: true });
+    await records.flush();
+    this.#timer(name, slowStopMs, () =>
+      this.#setProblem(name, {
+        reason: 'StopPending',
+        message: 'systemd is still stopping it, and waits for ExecStop= or the processes to end',
+      }),
+    );
+    try {
+      const result = await this.#stopJob(name);
+      const seen = await this.#row(name);
+      this.observations.row(name, seen);
+      if (!isDown(seen)) throw new StillRunning(`the stop job ended (${result}) and it is still ${seen.active} (${seen.sub})`);
+      if (seen.active === 'failed') await systemd.resetFailed(name);
+    } finally {
+      this.#timer(name);
+    }
+    this.#leavingDone.get(name)?.();
+    this.#forgetStart(name);
+    return 'done';
+  }
+
+  async #stopJob(name: string): Promise<string> {
+    try {
+      return await (await this.#options.systemd.stop(name)).ended;
+    } catch (error) {
+      // Nothing of that name is loaded, so nothing of it runs.
+      if (error instanceof SystemdError && error.code === 'org.freedesktop.systemd1.NoSuchUnit') return 'not loaded';
+      throw error;
+    }
+  }
+
+  async #refused(name: string, error: SystemdError): Promise<StepOutcome> {
+    const { records, systemd, log, onEvent } = this.#options;
+    const desired = this.#desired.get(name);
+    const { loadError = error.message } = await systemd.origin(name);
+    const { starting: _, ...rest } = this.#record(name);
+    log.warn('systemd does not load the unit', { unit: name, error: loadError });
+    onEvent({ unit: name, reason: 'LoadFailed', message: `systemd does not load this text: ${loadError}`, warning: true });
+    const refused = desired && {
+      uid: desired.unitUid,
+      textHash: desired.textHash,
+      ...(desired.restart === undefined ? {} : { restart: desired.restart }),
+      message: loadError,
+    };
+    records.set(name, refused ? { ...rest, refused } : rest);
+    return 'again';
+  }
+
+  /** A job that is `done` need not have left the unit running: what systemd says of it counts. */
+  async #readBack(name: string): Promise<void> {
+    const { systemd, log } = this.#options;
+    try {
+      this.observations.row(name, await this.#row(name));
+      // Usually systemd's signals have told everything by now.
+      const known = this.observations.get(name);
+      if (known && known.run.invocationID === undefined) this.observations.details(name, await systemd.details(name));
+    } catch (error) {
+      log.warn('state after a start is not known', { unit: name, error: (error as Error).message });
+    }
+  }
+
+  #record(name: string): UnitRecord {
+    return this.#options.records.get(name) ?? { uid: this.#desired.get(name)?.unitUid ?? '' };
+  }
+
+  #forgetStart(name: string): void {
+    const { started: _, starting: __, stopping: ___, ...rest } = this.#record(name);
+    this.#options.records.set(name, rest);
+  }
+
+  /** Sets the unit's one timer, or takes it away. */
+  #timer(name: string, delayMs?: number, run?: () => void): void {
+    this.#timers.get(name)?.();
+    this.#timers.delete(name);
+    if (delayMs !== undefined && run) this.#timers.set(name, this.#options.clock.after(delayMs, run));
+  }
+
+  #setProblem(name: string, problem: Problem | undefined): void {
+    const known = this.#problems.get(name);
+    if (known?.reason === problem?.reason && known?.message === problem?.message) return;
+    if (problem) this.#problems.set(name, problem);
+    else this.#problems.delete(name);
+    if (problem && problem.reason === 'NameTaken') this.#options.onEvent({ unit: name, ...problem, warning: true });
+    this.#options.onChange(name);
+  }
+
+  // ── what is said of it ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What a server is told of the unit; undefined when it is not assigned here, or has not been looked at yet. */
+  state(name: string): UnitState | undefined {
+    const assignment = this.#desired.get(name);
+    const observation = this.observations.get(name);
+    if (!assignment || !observation) return undefined;
+    const record = this.#options.records.get(name);
+    const isGone = assignment.remove !== undefined && !record && !this.#onDisk.has(name);
+    // A unit of the machine that has this name is none of ours.
+    const isTaken = this.#problems.get(name)?.reason === 'NameTaken';
+    const shown: Observation = isTaken || isGone ? { seen: unseen(name), run: {} } : observation;
+    const { seen, run, service } = shown;
+    const onDisk = this.#onDisk.get(name);
+    const type = shown.type ?? onDisk?.type;
+    const runningHash = !isDown(seen) && record?.started?.boot === this.#options.bootID ? record.started.textHash : undefined;
+    const problem = this.#problems.get(name);
+    const isRecordOfThis = record?.uid === assignment.unitUid;
+    return {
+      unitUid: assignment.unitUid,
+      generation: (isRecordOfThis ? record.generation : undefined) ?? 0,
+      ...(isRecordOfThis && record.template ? { template: record.template } : {}),
+      textHash: onDisk?.textHash ?? '',
+      ...(runningHash === undefined ? {} : { runningHash }),
+      load: seen.load,
+      active: seen.active,
+      sub: seen.sub,
+      ...(service?.result === undefined ? {} : { result: service.result }),
+      ...(type === undefined ? {} : { type }),
+      ...(service?.exitStatus === undefined ? {} : { exitStatus: service.exitStatus }),
+      ...(service?.exitCode === undefined ? {} : { exitCode: service.exitCode }),
+      since: run.sinceMs === undefined ? assignment.assignedAt : new Date(run.sinceMs).toISOString(),
+      ...(service?.mainPID === undefined ? {} : { mainPID: service.mainPID }),
+      ...(run.invocationID === undefined ? {} : { invocationID: run.invocationID }),
+      ...(service?.restarts === undefined ? {} : { restarts: service.restarts }),
+      ...(isGone ? { gone: true } : {}),
+      ...(problem && !isGone ? { problem } : {}),
+    };
+  }
+
+  /** Resolves when no unit is being worked on. */
+  rest(): Promise<void> {
+    return this.#lanes.rest();
+  }
+
+  /** Lets go of every unit as it is: nothing is stopped. */
+  close(): void {
+    this.#lanes.close();
+    for (const cancel of this.#timers.values()) cancel();
+    for (const done of this.#leavingDone.values()) done();
+  }
+}
+
+class StillRunning extends Error {
+  override readonly name = 'StillRunning';
+}
+
+/** systemd's words for "I cannot use this file"; anything else that it says of a start is about something else, and is tried again. */
+const loadFailures: ReadonlySet<string> = new Set(
+  ['BadUnitSetting', 'LoadFailed', 'UnitMasked', 'JobTypeNotApplicable'].map((code) => `org.freedesktop.systemd1.${code}`),
+);
