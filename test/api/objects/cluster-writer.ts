@@ -85,10 +85,10 @@ export const activeState = (unitUid: string, generation: number, text: string, m
 
 /** One transaction, whatever was there before. Returns its revision. */
 export async function write(store: MemoryStore, operations: readonly Operation[]): Promise<number> {
-  const first = operations[0];
-  assert.ok(first, 'a transaction without operations');
-  const { entry } = await store.get(first.key);
-  const outcome = await store.commit({ compares: [{ key: first.key, modRevision: entry?.modRevision ?? 0 }], operations });
+  const compares = await Promise.all(
+    operations.map(async ({ key }) => ({ key, modRevision: (await store.get(key)).entry?.modRevision ?? 0 })),
+  );
+  const outcome = await store.commit({ compares, operations });
   assert.ok(outcome.ok);
   return outcome.revision;
 }
