@@ -61,7 +61,7 @@ export function parseListen(text: string): ListenSpec {
     if (Buffer.byteLength(file) > 107) throw new StartRefused(`--listen ${text}: the path of a unix socket has at most 107 bytes`);
     return { kind: 'unix', path: file };
   }
-  const [, kind, bracketed, plain, port] = /^(https?):\/\/(?:\[([0-9a-fA-F:.]+)\]|([^/:[\]]+)):(\d{1,5})\/?$/.exec(text) ?? [];
+  const [, kind, bracketed, plain, port] = /^(https?):\/\/(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})\/?$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   if ((kind !== 'http' && kind !== 'https') || host === undefined || Number(port) > 65_535) {
     throw new StartRefused(`--listen ${text}: expected unix:///PATH, https://ADDRESS:PORT or http://127.0.0.1:PORT`);
@@ -209,8 +209,22 @@ async function bindTcp(server: net.Server, { kind, host, port }: ListenSpec & { 
 }
 
 async function bindUnixSocket(server: net.Server, file: string, group: string, log: Logger): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o755 });
-  await removeStaleSocket(file);
+  try {
+    await mkdir(path.dirname(file), { recursive: true, mode: 0o755 });
+    await removeStaleSocket(file);
+    await listenPrivately(server, file);
+    const gid = await groupId(group);
+    if (gid === undefined) log.info('no such group: only root may use the unix socket', { group });
+    else await chown(file, process.geteuid!(), gid);
+    await chmod(file, 0o660);
+  } catch (error) {
+    if (server.listening) server.close();
+    if (error instanceof StartRefused) throw error;
+    throw new StartRefused(`cannot listen on unix://${file}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function listenPrivately(server: net.Server, file: string): Promise<void> {
   const listening = once(server, 'listening');
   // bind(2) happens inside listen(): with this mask the socket is never, not even for a moment, open to others.
   const mask = process.umask(0o177);
@@ -219,16 +233,7 @@ async function bindUnixSocket(server: net.Server, file: string, group: string, l
   } finally {
     process.umask(mask);
   }
-  try {
-    await listening;
-    const gid = await groupId(group);
-    if (gid === undefined) log.info('no such group: only root may use the unix socket', { group });
-    else await chown(file, process.geteuid!(), gid);
-    await chmod(file, 0o660);
-  } catch (error) {
-    server.close();
-    throw new StartRefused(`cannot listen on unix://${file}: ${(error as Error).message}`, { cause: error });
-  }
+  await listening;
 }
 
 /** A socket that nobody answers on is left over from a server that was killed. Anything else is not ours to remove. */
