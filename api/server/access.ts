@@ -38,7 +38,7 @@ function forbidden(attributes: RequestAttributes, identity: Identity, reason: st
   const { resource, subresource, name, verb } = attributes;
   const group = kindByPlural(resource)?.group ?? '';
   const what = `${resource}${group === '' ? '' : `.${group}`}${name === undefined ? '' : ` "${name}"`}`;
-  const on = subresource === undefined ? verb : `${verb} ${resource}/${subresource}`;
+  const on = subresource === undefined ? `${verb} ${resource}` : `${verb} ${resource}/${subresource}`;
   return new StatusError('Forbidden', `${what} is forbidden: ${identityName(identity)} cannot ${on}: ${reason}`, {
     kind: resource,
     ...(group !== '' && { group }),

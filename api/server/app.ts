@@ -1,6 +1,6 @@
 /** The HTTP door put together: one fastify instance, every route from the registry, every request through the same hooks. */
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import type { Clock, Random } from '../../runtime/clock.js';
+import { type Clock, type Random, sleep } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
 import type { Metrics } from '../../runtime/metrics.js';
 import type { Store } from '../../runtime/store/store.js';
@@ -15,6 +15,7 @@ import { StreamQuota } from './http-stream.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
 import { logRoute } from './log-route.js';
 import { measureRequests, watchMetrics } from './metrics.js';
+import { openApiRoutes } from './openapi-routes.js';
 import { Snapshots } from './paging.js';
 import type { Authorize, HealthCheck, IdentityOf, LogSource, RoutePlugin } from './ports.js';
 import { sendJson } from './reads.js';
@@ -91,12 +92,12 @@ export async function createApp(options: AppOptions): Promise<App> {
   };
   const health = new Health([...builtInChecks(store, cache), leader, ...(options.healthChecks ?? [])], clock, limits);
   const units = kinds.find((kind) => kind.plural === 'units');
+  const logQuota = new StreamQuota('log streams', { all: limits.maxLogStreams, perIdentity: limits.maxLogStreams });
 
   const routes = new RouteRegistry();
   for (const kind of kinds) routes.add(...kindRoutes(rest, kind));
   if (units) {
-    const quota = new StreamQuota('log streams', { all: limits.maxLogStreams, perIdentity: limits.maxLogStreams });
-    routes.add(logRoute({ cache, clock, log, limits, logs: options.logs, quota, closing: closing.signal }, units));
+    routes.add(logRoute({ cache, clock, log, limits, logs: options.logs, quota: logQuota, closing: closing.signal }, units));
   }
   routes.add(...componentRoutes({ store, cache, clock, server: options.server }));
   const served = kinds.map((kind) => {
@@ -104,7 +105,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     return kind === units ? { ...resource, subresources: [...resource.subresources, { name: 'log', verbs: ['get'] }] } : resource;
   });
   routes.add(...discoveryRoutes([...served, servedComponents]));
-  routes.add(...healthRoutes(health), versionRoute(options), metricsRoute(metrics));
+  routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(metrics));
   for (const plugin of options.extraPlugins ?? []) plugin(routes);
 
   // Bodies stay bytes until a handler knows what they should be; everybody shares one limit.
@@ -129,7 +130,12 @@ export async function createApp(options: AppOptions): Promise<App> {
   app.setNotFoundHandler((request) => {
     throw noSuchRoute(routes, request);
   });
-  app.addHook('preClose', async () => closing.abort());
+  app.addHook('preClose', async () => {
+    closing.abort();
+    // Each stream gets to say its last line, but no client can hold the server up.
+    const ended = Promise.all([rest.watchQuota.none(), logQuota.none()]).then(() => {});
+    await Promise.race([ended, sleep(clock, limits.closeGraceMs)]);
+  });
   for (const route of routes) mount(app, route);
   await app.ready();
   return { fastify: app, routes };

@@ -31,7 +31,8 @@ export function documentOf(value: unknown, contentType = 'application/json'): Do
 
 /** Answers with the document, or 304 when the client has it. */
 export function sendDocument(request: FastifyRequest, reply: FastifyReply, document: Document): FastifyReply {
-  reply.header('etag', document.etag).header('vary', 'Accept').header('cache-control', 'public, no-cache');
+  reply.header('etag', document.etag).header('vary', 'Accept');
+  if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-cache, private');
   const known = (request.headers['if-none-match'] ?? '').split(',').map((tag) => tag.trim().replace(/^W\//, ''));
   if (known.includes(document.etag)) return reply.code(304).send();
   return reply.header('content-type', document.contentType).send(Buffer.from(document.body));

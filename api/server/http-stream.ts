@@ -8,6 +8,7 @@ import type { WatchSink } from './watch.js';
 /** Counts streams of one sort against a limit for all and a limit for each identity. */
 export class StreamQuota {
   readonly #byIdentity = new Map<string, number>();
+  readonly #whenNone = new Set<() => void>();
   #open = 0;
 
   constructor(
@@ -17,6 +18,14 @@ export class StreamQuota {
 
   get open(): number {
     return this.#open;
+  }
+
+  /** Resolves once none is open. */
+  none(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#open === 0) resolve();
+      else this.#whenNone.add(resolve);
+    });
   }
 
   /** Returns the release. Throws TooManyRequests (429). */
@@ -36,6 +45,9 @@ export class StreamQuota {
       const left = (this.#byIdentity.get(identity) ?? 1) - 1;
       if (left === 0) this.#byIdentity.delete(identity);
       else this.#byIdentity.set(identity, left);
+      if (this.#open > 0) return;
+      for (const tell of this.#whenNone) tell();
+      this.#whenNone.clear();
     };
   }
 }

@@ -25,6 +25,8 @@ export interface ServerLimits {
   /** Streams of journal lines. */
   readonly maxLogStreams: number;
   readonly maxLogLines: number;
+  /** What streams get to end in when the server goes down. */
+  readonly closeGraceMs: number;
   /** One health check. */
   readonly healthTimeoutMs: number;
   /** Health is asked of etcd at most this often, however often we are asked. */
@@ -50,6 +52,7 @@ export const defaultLimits: ServerLimits = {
   freshnessTimeoutMs: 3_000,
   maxLogStreams: 500,
   maxLogLines: 100_000,
+  closeGraceMs: 2_000,
   healthTimeoutMs: 2_000,
   healthCacheMs: 1_000,
 };

@@ -26,6 +26,8 @@ function fromFramework(error: FrameworkError, maxBodyBytes: number): StatusError
       return new StatusError('UnsupportedMediaType', 'the Content-Type header names no media type');
     case 'FST_ERR_BAD_URL':
       return new StatusError('BadRequest', 'the URL holds a percent sign that is not followed by two hexadecimal digits');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new StatusError('BadRequest', 'a part of the URL is longer than any name');
     default:
       return error.statusCode < 500
         ? new StatusError('BadRequest', error.message)

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type Rig, startRig, unitBody, units } from './rig.js';
+
+const table = 'application/json;as=Table;v=v1;g=meta.k8s.io';
+const partialList = 'application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io';
+
+let rig: Rig;
+before(async () => {
+  rig = await startRig({ limits: { freshnessTimeoutMs: 50, maxSnapshots: 2 } });
+  for (const [name, colour] of [
+    ['a.service', 'blue'],
+    ['b@1.service', 'red'],
+    ['dev-disk\\x2dlabel.mount', 'blue'],
+    ['d.timer', 'red'],
+  ] as const) {
+    const content = name.endsWith('.mount')
+      ? '[Mount]\nWhat=/dev/disk\nWhere=/dev/disk-label\n'
+      : name.endsWith('.timer')
+        ? '[Timer]\nOnBootSec=1h\n'
+        : '[Service]\nExecStart=/bin/true\n';
+    const answer = await rig.call('POST', units, { body: unitBody(name, { labels: { colour }, spec: { content } }) });
+    assert.equal(answer.status, 201, answer.text);
+  }
+});
+after(() => rig.close());
+
+const names = (answer: { json: { items: { metadata: { name: string } }[] } }) => answer.json.items.map(({ metadata }) => metadata.name);
+const all = ['a.service', 'b@1.service', 'd.timer', 'dev-disk\\x2dlabel.mount'];
+
+test('get: an object as JSON, with its own apiVersion and kind', async () => {
+  const { status, headers, json } = await rig.get(`${units}/a.service`);
+  assert.deepEqual([status, headers['content-type'], json.apiVersion, json.kind], [200, 'application/json', 'flotilla.dev/v1', 'Unit']);
+  assert.match(json.metadata.resourceVersion, /^\d*[02468]$/);
+});
+
+for (const name of all) {
+  test(`get: the name ${name} as a client writes it into a URL`, async () => {
+    const { json } = await rig.get(`${units}/${encodeURIComponent(name)}`);
+    assert.equal(json.metadata.name, name);
+  });
+}
+
+test('list: sorted by name, every item whole, the version odd', async () => {
+  const answer = await rig.get(units);
+  assert.deepEqual(names(answer), all);
+  assert.deepEqual([answer.json.kind, answer.json.apiVersion], ['UnitList', 'flotilla.dev/v1']);
+  assert.match(answer.json.metadata.resourceVersion, /^\d*[13579]$/);
+  for (const item of answer.json.items) assert.deepEqual([item.kind, item.apiVersion], ['Unit', 'flotilla.dev/v1']);
+});
+
+test('list: a kind of which there is nothing is an empty list', async () => {
+  const { status, json } = await rig.get('/apis/flotilla.dev/v1/machines');
+  assert.deepEqual([status, json.kind, json.items], [200, 'MachineList', []]);
+});
+
+for (const [query, expected] of [
+  ['labelSelector=colour%3Dblue', ['a.service', 'dev-disk\\x2dlabel.mount']],
+  ['labelSelector=colour+notin+(blue)', ['b@1.service', 'd.timer']],
+  ['labelSelector=!colour', []],
+  ['fieldSelector=metadata.name%3Db@1.service', ['b@1.service']],
+  ['fieldSelector=metadata.name%3Ddev-disk%5C%5Cx2dlabel.mount', ['dev-disk\\x2dlabel.mount']],
+  ['fieldSelector=metadata.name!%3Da.service&labelSelector=colour%3Dblue', ['dev-disk\\x2dlabel.mount']],
+] as const) {
+  test(`list: ${decodeURIComponent(query)} selects ${expected.join(' ') || 'nothing'}`, async () => {
+    assert.deepEqual(names(await rig.get(`${units}?${query}`)), expected);
+  });
+}
+
+test('list: pages come from one snapshot, whatever is written between them', async () => {
+  const first = await rig.get(`${units}?limit=2`);
+  assert.deepEqual([names(first), first.json.metadata.remainingItemCount], [['a.service', 'b@1.service'], 2]);
+  const late = await rig.call('POST', units, { body: unitBody('c.service') });
+  assert.equal(late.status, 201);
+  const rest = await rig.get(`${units}?limit=2&continue=${first.json.metadata.continue}`);
+  assert.deepEqual(names(rest), ['d.timer', 'dev-disk\\x2dlabel.mount']);
+  assert.equal(rest.json.metadata.resourceVersion, first.json.metadata.resourceVersion);
+  assert.equal(rest.json.metadata.continue, undefined);
+  assert.equal((await rig.call('DELETE', `${units}/c.service`)).status, 200);
+});
+
+test('list: a page of a snapshot that is not kept any more is 410, and says to start again', async () => {
+  const first = await rig.get(`${units}?limit=1`);
+  for (const name of ['x.service', 'y.service', 'z.service']) {
+    await rig.call('POST', units, { body: unitBody(name) });
+    await rig.get(`${units}?limit=1`);
+  }
+  const { status, json } = await rig.get(`${units}?limit=1&continue=${first.json.metadata.continue}`);
+  assert.deepEqual([status, json.reason], [410, 'Expired']);
+  for (const name of ['x.service', 'y.service', 'z.service']) await rig.call('DELETE', `${units}/${name}`);
+  assert.deepEqual(names(await rig.get(units)), all);
+});
+
+test('SEMANTICS 1: a read at a resourceVersion that this server never saw waits, then says so as Kubernetes does', async () => {
+  const { status, json, headers } = await rig.get(`${units}?resourceVersion=${2 * rig.cache.revision + 200}`);
+  assert.deepEqual([status, json.reason, json.details.causes[0].reason], [504, 'Timeout', 'ResourceVersionTooLarge']);
+  assert.equal(headers['retry-after'], '1');
+});
+
+test('list: resourceVersionMatch=Exact answers at that revision or 410', async () => {
+  const now = (await rig.get(units)).json.metadata.resourceVersion;
+  assert.equal((await rig.get(`${units}?resourceVersion=${now}&resourceVersionMatch=Exact`)).status, 200);
+  assert.equal((await rig.get(`${units}?resourceVersion=2&resourceVersionMatch=Exact`)).status, 410);
+});
+
+test('list as Table: columns, cells, and for each row the metadata without managedFields', async () => {
+  const { json } = await rig.get(`${units}?limit=1`, { accept: table });
+  assert.deepEqual([json.kind, json.apiVersion, json.rows.length], ['Table', 'meta.k8s.io/v1', 1]);
+  assert.deepEqual([json.columnDefinitions[0].name, json.columnDefinitions[0].format], ['Name', 'name']);
+  const [row] = json.rows;
+  assert.equal(row.cells.length, json.columnDefinitions.length);
+  assert.equal(row.cells[0], 'a.service');
+  assert.deepEqual(
+    [row.object.kind, row.object.metadata.labels, row.object.metadata.managedFields],
+    ['PartialObjectMetadata', { colour: 'blue' }, undefined],
+  );
+  assert.ok(json.metadata.continue);
+});
+
+for (const [include, kind] of [
+  ['Object', 'Unit'],
+  ['Metadata', 'PartialObjectMetadata'],
+  ['None', undefined],
+] as const) {
+  test(`get as Table: includeObject=${include}`, async () => {
+    const { json } = await rig.get(`${units}/a.service?includeObject=${include}`, { accept: table });
+    assert.equal(json.rows[0].object?.kind, kind);
+  });
+}
+
+test('list as PartialObjectMetadata: metadata whole, nothing else', async () => {
+  const { json } = await rig.get(units, { accept: partialList });
+  assert.equal(json.kind, 'PartialObjectMetadataList');
+  assert.deepEqual(Object.keys(json.items[0]).sort(), ['apiVersion', 'kind', 'metadata']);
+  assert.ok(json.items[0].metadata.managedFields.length > 0);
+});
+
+test('status can be read like the object', async () => {
+  const { status, json } = await rig.get(`${units}/a.service/status`);
+  assert.deepEqual([status, json.kind], [200, 'Unit']);
+});
+
+test('events: with and without a namespace, and by what describe asks for', async () => {
+  const query = 'fieldSelector=involvedObject.name%3Da.service%2CinvolvedObject.namespace%3D%2CinvolvedObject.kind%3DUnit&limit=500';
+  for (const path of ['/api/v1/events', '/api/v1/namespaces/default/events']) {
+    const { status, json } = await rig.get(`${path}?${query}`);
+    assert.deepEqual([status, json.kind, json.apiVersion], [200, 'EventList', 'v1'], path);
+  }
+});
+
+test('a long list is written in pieces and arrives whole', async () => {
+  const big = await startRig();
+  const pad = '#'.repeat(8_000);
+  const count = 100;
+  await Promise.all(
+    Array.from({ length: count }, async (_, index) => {
+      const content = `[Service]\n${pad}\nExecStart=/bin/true\n`;
+      const { status } = await big.call('POST', units, { body: unitBody(`u${index}.service`, { spec: { content } }) });
+      assert.equal(status, 201);
+    }),
+  );
+  const { json, headers } = await big.get(units);
+  assert.equal(json.items.length, count);
+  assert.equal(headers['transfer-encoding'], 'chunked');
+  await big.close();
+});
+
+test('reads go on while etcd is away', async () => {
+  const cut = await startRig();
+  await cut.call('POST', units, { body: unitBody('a.service') });
+  cut.store.faults.unavailable = true;
+  assert.deepEqual(names(await cut.get(units)), ['a.service']);
+  assert.equal((await cut.get(`${units}/a.service`)).status, 200);
+  await cut.close();
+});
