@@ -6,7 +6,7 @@ import type { LogFields, Logger } from '../../runtime/log.js';
 import { createMetrics } from '../../runtime/metrics.js';
 import { MemoryStore } from '../../runtime/store/memory-store.js';
 import type { Store } from '../../runtime/store/store.js';
-import { ManualClock } from '../rigs/manual-clock.js';
+import { ManualClock, settle } from '../rigs/manual-clock.js';
 
 const prefix = '/flotilla/';
 const enoughToVerifyMs = informerLimits.verifyEveryMs * 1.2 + informerLimits.catchUpMs + informerLimits.retry.capMs * 2;
@@ -182,6 +182,36 @@ test('informer: a fresh list is compared each period; normally it finds nothing 
   await world.clock.advance(enoughToVerifyMs * 3);
   assert.equal(world.batches.length, before);
   assert.equal(await world.metric('flotilla_informer_lost_changes_total'), 0);
+  world.informer.stop();
+});
+
+test('informer: what changes while the comparing list is on its way is no difference', async () => {
+  let meanwhile: (() => Promise<void>) | undefined;
+  const world = new World({
+    store: ({ store }) => ({
+      list: async (...args) => {
+        const listed = await store.list(...args);
+        await meanwhile?.();
+        await settle();
+        return listed;
+      },
+      watch: (...args) => store.watch(...args),
+    }),
+  });
+  await world.put('changed', 'deleted', 'kept', 'deleted and back');
+  await world.clock.advance(0);
+  let compared = 0;
+  meanwhile = async () => {
+    compared++;
+    await world.put('changed', `new ${compared}`);
+    await world.delete('deleted');
+    await world.delete('deleted and back');
+    await world.put('deleted and back');
+  };
+  await world.clock.advance(enoughToVerifyMs);
+  assert.equal(compared, 1);
+  assert.equal(await world.metric('flotilla_informer_lost_changes_total'), 0);
+  assert.deepEqual(world.told, await world.truth());
   world.informer.stop();
 });
 
