@@ -1,4 +1,5 @@
 /** Small helpers over parsed JSON; everything here treats its arguments as read-only. */
+import { forbiddenKeys } from '../resources/meta-validation.js';
 
 export type JsonObject = Record<string, unknown>;
 
@@ -20,27 +21,17 @@ export const canonicalJson = (value: unknown): string =>
     isObject(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item,
   );
 
-/** Keys that mean something to JavaScript itself: an object that carries one is refused at the door. */
-const dangerousKeys = new Set(['__proto__', 'constructor', 'prototype']);
-
 /** Deeper than any object of ours; a body that goes on is an attack on the stack, not a manifest. */
 export const maxDepth = 32;
 
-/** The path of the first key that must not be, or of the first value below `maxDepth`; undefined when all is well. */
-export function findUnsafe(value: unknown, path = '', depth = 0): { path: string; why: string } | undefined {
+/** Why a body must not come in at all: a key that is JavaScript's own machinery, or endless nesting. Undefined when all is well. */
+export function unsafeJson(value: unknown, depth = 0): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  if (depth > maxDepth) return { path, why: `nested deeper than ${maxDepth} levels` };
-  const entries = Array.isArray(value)
-    ? value.map((item: unknown, index) => [`${path}[${index}]`, item] as const)
-    : Object.entries(value).map(([key, item]) => [path === '' ? key : `${path}.${key}`, item] as const);
-  if (!Array.isArray(value)) {
-    for (const key of Object.keys(value)) {
-      if (dangerousKeys.has(key)) return { path: path === '' ? key : `${path}.${key}`, why: `"${key}" cannot be used as a name` };
-    }
-  }
-  for (const [below, item] of entries) {
-    const found = findUnsafe(item, below, depth + 1);
-    if (found) return found;
+  if (depth > maxDepth) return `nested deeper than ${maxDepth} levels`;
+  for (const key of Object.keys(value)) {
+    if (forbiddenKeys.has(key)) return `"${key}" cannot be used as a name`;
+    const below = unsafeJson((value as JsonObject)[key], depth + 1);
+    if (below !== undefined) return below;
   }
   return undefined;
 }

@@ -1,0 +1,71 @@
+/** What one object must be to another: an instance to its template, a Unit to the machines that it is on (SEMANTICS 8, 9). */
+import type { Compare } from '../../runtime/store/store.js';
+import type { FieldError } from '../resources/errors.js';
+import type { Kind } from '../resources/kinds.js';
+import { isTemplateName, splitUnitName, templateNameOf } from '../resources/unit-name.js';
+import type { ClusterCache, Row, StoredObject } from './ports.js';
+import type { StoredForm } from './storage.js';
+
+export interface References {
+  readonly errors: readonly FieldError[];
+  /** Must still hold when the object is written, or the answer may be another. */
+  readonly compares: readonly Compare[];
+}
+
+const none: References = { errors: [], compares: [] };
+
+/**
+ * An instance without a text of its own begins to follow its template: the template must be there, and not on its way out. The write
+ * compares the template's revision, and deleting a template first marks it, so a template never goes while somebody begins to follow it.
+ */
+export function checkReferences(cache: ClusterCache, kind: Kind, form: StoredForm, previous: StoredObject | undefined): References {
+  if (kind.plural !== 'units' || form.stored.textHash !== undefined) return none;
+  const { name } = form.stored.metadata;
+  const templateName = templateNameOf(name);
+  const followsAlready = previous !== undefined && previous.textHash === undefined;
+  if (templateName === undefined || followsAlready) return none;
+
+  const template = cache.object('units', templateName);
+  const compares = [{ key: cache.keys.object('units', templateName), modRevision: template?.modRevision ?? 0 }];
+  const error = (message: string): References => ({ errors: [{ field: 'spec.content', message, reason: 'FieldValueRequired' }], compares });
+  const how = `give ${JSON.stringify(name)} content of its own, or create the template first`;
+  if (template === undefined)
+    return error(`without it the unit follows its template ${JSON.stringify(templateName)}, which does not exist: ${how}`);
+  if (template.value.metadata.deletionTimestamp) {
+    return error(`without it the unit follows its template ${JSON.stringify(templateName)}, which is being deleted: ${how}`);
+  }
+  return { errors: [], compares };
+}
+
+/** Units that take their text from this template, by name. A look at every unit: asked only when a template is deleted. */
+export function followersOf(cache: ClusterCache, kind: Kind, name: string): string[] {
+  if (kind.plural !== 'units' || !isTemplateName(name)) return [];
+  const { prefix, type } = splitUnitName(name);
+  return [...cache.objects('units')]
+    .filter(
+      ([unit, row]) => unit.startsWith(`${prefix}@`) && unit.endsWith(`.${type}`) && unit !== name && row.value.textHash === undefined,
+    )
+    .map(([unit]) => unit)
+    .sort();
+}
+
+/** What has to be gone before an object that was marked may go, in words for people; empty when nothing has. */
+export function waitsFor(cache: ClusterCache, kind: Kind, row: Row<StoredObject>): string[] {
+  const { name, finalizers = [] } = row.value.metadata;
+  const reasons = finalizers.map((finalizer) => `finalizer ${JSON.stringify(finalizer)}`);
+  if (kind.plural !== 'units') return reasons;
+  const machines = [...cache.assignmentsOf(name).keys()].sort();
+  const followers = followersOf(cache, kind, name);
+  return [...reasons, ...someOf(machines, 'machine'), ...someOf(followers, 'unit')];
+}
+
+const maxNamed = 10;
+
+/** `machine a`, `machine b`, ... `and 3 more` */
+export function someOf(names: readonly string[], what: string): string[] {
+  const named = names.slice(0, maxNamed).map((name) => `${what} ${name}`);
+  return names.length > maxNamed ? [...named, `${names.length - maxNamed} more`] : named;
+}
+
+/** Assignments can exist for objects of this kind: one that is deleted must be marked before anybody can be sure that there is none. */
+export const isAssignable = (kind: Kind): boolean => kind.plural === 'units';
