@@ -1,5 +1,5 @@
 /** Which sections a unit of a type can have, and its [Install] section. */
-import { didYouMean, nearest } from '../suggest.js';
+import { nearest } from '../suggest.js';
 import type { UnitType } from '../unit-name.js';
 import { type LineProblem, type UnitFile, valuesOf } from './parse.js';
 
@@ -37,13 +37,11 @@ export function sectionProblems(file: UnitFile, type: UnitType): LineProblem[] {
       continue;
     }
     const owner = Object.entries(ownSection).find(([, section]) => section === name)?.[0];
-    problems.push({
-      line,
-      message:
-        owner === undefined
-          ? `unknown section [${name.slice(0, 64)}]${didYouMean(name, known) || `; a .${type} has ${known.map((word) => `[${word}]`).join(', ')}`}`
-          : `section [${name}] belongs in a .${owner}, not in a .${type}`,
-    });
+    const near = nearest(name, known);
+    const unknown = `unknown section [${name.slice(0, 64)}]`;
+    if (owner !== undefined) problems.push({ line, message: `section [${name}] belongs in a .${owner}, not in a .${type}` });
+    else if (near !== undefined) problems.push({ line, message: `${unknown}; did you mean [${near}]?` });
+    else problems.push({ line, message: `${unknown}; a .${type} has ${known.map((word) => `[${word}]`).join(', ')}` });
   }
   return problems;
 }
