@@ -61,7 +61,8 @@ interface Won {
 class LeadFailed extends Error {}
 
 /** Tries once to create the key. */
-async function campaign({ store, key, identity, ttlMs, signal }: RunForLeaderOptions): Promise<Won | undefined> {
+async function campaign(options: RunForLeaderOptions): Promise<Won | undefined> {
+  const { store, key, identity, ttlMs, signal } = options;
   const { entry } = await store.get(key, signal);
   if (entry) return undefined;
   const lease = await store.lease(ttlMs, { keepAlive: 'auto' });
@@ -78,15 +79,20 @@ async function campaign({ store, key, identity, ttlMs, signal }: RunForLeaderOpt
     if (outcome.ok) return { lease, fence: { key, createRevision: outcome.revision } };
   } catch (error) {
     // Should the key be ours after all, it vanishes with the lease.
-    await lease.revoke();
+    await letGo(options, lease);
     throw error;
   }
-  await lease.revoke();
+  await letGo(options, lease);
   return undefined;
 }
 
+/** The successor need not wait for the lease to expire. When etcd is away it expires by itself. */
+const letGo = ({ log, key }: RunForLeaderOptions, lease: Lease): Promise<void> =>
+  lease.revoke().catch((error: unknown) => log.warn('a lease could not be revoked and will expire', { key, error: messageOf(error) }));
+
 /** Leads until something ends it, then waits for `lead` to return and frees the key. */
-async function serve({ store, clock, log, lead, signal }: RunForLeaderOptions, { lease, fence }: Won): Promise<void> {
+async function serve(options: RunForLeaderOptions, { lease, fence }: Won): Promise<void> {
+  const { store, clock, log, lead, signal } = options;
   const { key } = fence;
   const term = new AbortController();
   const depose = (why: string) => {
@@ -114,10 +120,7 @@ async function serve({ store, clock, log, lead, signal }: RunForLeaderOptions, {
     depose('its work has failed');
     signal.removeEventListener('abort', stop);
     guard.close();
-    // The successor need not wait for the lease to expire. When etcd is away it expires by itself.
-    await lease
-      .revoke()
-      .catch((error: unknown) => log.warn('the leader key stays until its lease expires', { key, error: messageOf(error) }));
+    await letGo(options, lease);
   }
 }
 

@@ -24,6 +24,8 @@ export interface EtcdMember {
 export interface EtcdRig {
   readonly members: readonly EtcdMember[];
   readonly endpoints: readonly string[];
+  /** Forgets the history up to and including `revision`. */
+  compact(revision: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -88,7 +90,14 @@ async function tryToStart(options: EtcdRigOptions): Promise<EtcdRig> {
     await stop();
     throw error;
   }
-  return { members, endpoints: members.map((member) => member.endpoint), stop };
+  const compact = async (revision: number) => {
+    const answer = await fetch(`${members[0]?.endpoint}/v3/kv/compaction`, {
+      method: 'POST',
+      body: JSON.stringify({ revision, physical: true }),
+    });
+    if (!answer.ok) throw new Error(`compaction: ${await answer.text()}`);
+  };
+  return { members, endpoints: members.map((member) => member.endpoint), compact, stop };
 }
 
 class Member implements EtcdMember {
