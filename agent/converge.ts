@@ -6,9 +6,10 @@ import type { UnitState } from '../api/resources/assignment.js';
 import type { AgentAssignment } from '../api/resources/protocol.js';
 import type { Clock, Random } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
+import type { Metrics } from '../runtime/metrics.js';
+import { createWorkQueue, type Outcome, settled, type WorkQueue } from '../runtime/work-queue.js';
 import { batched } from './batched.js';
 import type { UnitFiles } from './files.js';
-import { Lanes } from './lanes.js';
 import { type Observation, Observations, unseen } from './observe.js';
 import { plan, type World } from './plan.js';
 import type { Records, UnitRecord } from './records.js';
@@ -26,6 +27,7 @@ export interface ConvergenceOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly metrics?: Metrics;
   /** What would be reported of the unit may have changed. */
   readonly onChange: (name: string) => void;
   /** Something worth telling people once. */
@@ -52,10 +54,13 @@ const slowStopMs = 5_000;
 const driftRepairEveryMs = 60_000;
 /** Rounds of look, plan and do in one go; a unit that has not settled by then is tried again later. */
 const maxRounds = 6;
+const closeLimitMs = 2_000;
 
 export class Convergence {
   readonly #options: ConvergenceOptions;
-  readonly #lanes: Lanes;
+  /** One lane per unit: it is worked on by one at a time, and units among each other in parallel. */
+  readonly #lanes: WorkQueue;
+  readonly #busy = new Set<string>();
   readonly #row: (name: string) => Promise<SeenUnit>;
   readonly #desired = new Map<string, AgentAssignment>();
   #policy: Policy = { mayLeave: false, startHeld: () => 'no server has been reached yet' };
@@ -77,20 +82,20 @@ export class Convergence {
     const { systemd, clock, random, log } = options;
     this.observations = new Observations(options.onChange);
     this.#row = batched((names) => systemd.list(names));
-    this.#lanes = new Lanes({
+    this.#lanes = createWorkQueue({
+      name: 'units',
+      work: (name) => this.#work(name),
       clock,
       random,
-      work: (name) => this.#converge(name),
-      onFailure: (name, error, retryMs) => {
-        log.warn('unit could not be brought to its state', { unit: name, error: error.message, retry_ms: Math.round(retryMs) });
-        const reason = error instanceof NoAnswer ? 'SystemdUnreachable' : error instanceof StillRunning ? 'StopFailed' : 'StepFailed';
-        this.#setProblem(name, { reason, message: `${error.message}; trying again` });
-      },
+      log,
+      ...(options.metrics ? { metrics: options.metrics } : {}),
+      // No limit in effect: a lane that waits for a stuck unit must not take another one's place. The job window limits what matters.
+      concurrency: 10_000,
+      // A stop lasts as long as the unit's ExecStop= and TimeoutStopSec= let it.
+      limits: { runMs: 86_400_000 },
     });
     systemd.listen({
       connected: () => this.#lookAgain(),
-      disconnected: () => {},
-      reloaded: () => {},
       changed: (name, change) => {
         this.observations.change(name, change);
         const seen = this.observations.get(name)?.seen;
@@ -126,6 +131,23 @@ export class Convergence {
     const untouched = new Set(held);
     const dropped = this.names().filter((name) => !names.has(name) && !untouched.has(name));
     this.#apply(assignments, dropped);
+  }
+
+  /** What a server has stored of units here, from before this agent: their last runs, which systemd may have forgotten. */
+  remember(states: Readonly<Record<string, UnitState>>): void {
+    for (const [name, state] of Object.entries(states)) {
+      if (state.unitUid !== this.#desired.get(name)?.unitUid || state.invocationID === undefined) continue;
+      const { result, exitCode, exitStatus, restarts } = state;
+      this.observations.remember(name, {
+        run: { sinceMs: Date.parse(state.since), invocationID: state.invocationID },
+        service: {
+          ...(result === undefined ? {} : { result }),
+          ...(exitCode === undefined ? {} : { exitCode }),
+          ...(exitStatus === undefined ? {} : { exitStatus }),
+          ...(restarts === undefined ? {} : { restarts }),
+        },
+      });
+    }
   }
 
   change(assignments: readonly AgentAssignment[], dropped: readonly string[]): void {
@@ -170,7 +192,7 @@ export class Convergence {
     const names = this.names();
     const rows = await this.#options.systemd.list(names);
     for (const [name, seen] of rows) {
-      if (this.#lanes.isWorking(name)) continue;
+      if (this.#busy.has(name)) continue;
       const isNews = this.observations.row(name, seen);
       const [file, foreignFile] = this.#file(name);
       const world = this.#world(name, seen, '', foreignFile ?? this.#owners.get(name), file);
@@ -264,6 +286,20 @@ export class Convergence {
   }
 
   // ── what is done ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #work(name: string): Promise<Outcome> {
+    this.#busy.add(name);
+    try {
+      await this.#converge(name);
+      return settled;
+    } catch (error) {
+      const reason = error instanceof NoAnswer ? 'SystemdUnreachable' : error instanceof StillRunning ? 'StopFailed' : 'StepFailed';
+      this.#setProblem(name, { reason, message: `${(error as Error).message}; trying again` });
+      throw error;
+    } finally {
+      this.#busy.delete(name);
+    }
+  }
 
   async #converge(name: string): Promise<void> {
     for (let round = 0; round < maxRounds; round++) {
@@ -386,6 +422,7 @@ export class Convergence {
         this.#repairedAt.delete(name);
         this.#stoppedByHand.delete(name);
         this.#timer(name);
+        this.#lanes.forget(name);
         if (!this.#desired.has(name)) this.observations.forget(name);
         return done;
       },
@@ -481,6 +518,11 @@ export class Convergence {
     this.#options.onChange(name);
   }
 
+  /** Service Type=, as systemd said it or else as the file says it. */
+  type(name: string): string | undefined {
+    return this.observations.get(name)?.type ?? this.#onDisk.get(name)?.type;
+  }
+
   // ── what is said of it ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** What a server is told of the unit; undefined when it is not assigned here, or has not been looked at yet. */
@@ -521,16 +563,16 @@ export class Convergence {
     };
   }
 
-  /** Resolves when no unit is being worked on. */
+  /** Resolves when no unit is being worked on; what waits to be tried again does not count. */
   rest(): Promise<void> {
-    return this.#lanes.rest();
+    return this.#lanes.idle();
   }
 
-  /** Lets go of every unit as it is: nothing is stopped. */
-  close(): void {
-    this.#lanes.close();
+  /** Lets go of every unit as it is: nothing is stopped, and what systemd is doing it does to the end. */
+  async close(): Promise<void> {
     for (const cancel of this.#timers.values()) cancel();
     for (const done of this.#leavingDone.values()) done();
+    await this.#lanes.stop({ drain: false, limitMs: closeLimitMs });
   }
 }
 

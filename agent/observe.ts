@@ -13,10 +13,14 @@ export interface Observation {
   readonly before?: Pick<SeenUnit, 'active' | 'sub'>;
 }
 
+/** What was seen of a unit's last run by an earlier agent, and told to the server. */
+export type LastRun = Pick<Observation, 'run' | 'service'>;
+
 export const unseen = (name: string): SeenUnit => ({ id: name, load: 'not-found', active: 'inactive', sub: 'dead' });
 
 export class Observations {
   readonly #units = new Map<string, Observation>();
+  readonly #remembered = new Map<string, LastRun>();
   readonly #changed: (name: string) => void;
 
   constructor(changed: (name: string) => void) {
@@ -33,6 +37,7 @@ export class Observations {
 
   forget(name: string): void {
     this.#units.delete(name);
+    this.#remembered.delete(name);
   }
 
   /** A row was read. Returns whether it differs from what was known: then the details known are about another time. */
@@ -46,17 +51,22 @@ export class Observations {
   details(name: string, { run, service, type }: UnitDetails): void {
     const known = this.#units.get(name);
     if (!known) return;
+    const { seen, before } = known;
     // systemd forgets the last run of a unit once nothing needs it any more; what was seen of it stays true.
-    const isForgotten = run.invocationID === undefined && known.run.invocationID !== undefined && isDown(known.seen);
-    const kept = isForgotten
-      ? { run: known.run, ...(known.service ? { service: known.service } : {}) }
-      : { run, ...(service ? { service } : {}) };
+    const last = known.run.invocationID === undefined ? this.#remembered.get(name) : known;
+    const facts = run.invocationID === undefined && isDown(seen) && last ? last : { run, service };
     this.#set(name, {
-      seen: known.seen,
-      ...(known.before ? { before: known.before } : {}),
-      ...kept,
-      ...(type ? { type } : known.type ? { type: known.type } : {}),
+      seen,
+      run: facts.run,
+      ...(facts.service ? { service: facts.service } : {}),
+      ...(before ? { before } : {}),
+      ...((type ?? known.type) ? { type: (type ?? known.type)! } : {}),
     });
+  }
+
+  /** For units that systemd has forgotten since. */
+  remember(name: string, lastRun: LastRun): void {
+    this.#remembered.set(name, lastRun);
   }
 
   /** A signal of systemd's. Units that are not ours are not looked at. */

@@ -277,7 +277,7 @@ class SystemdDbus implements Systemd {
       asking.calls -= 1;
       if (asking.calls === 0) {
         this.#asking.delete(name);
-        for (const result of asking.ended.values()) this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded(name, result));
+        for (const result of asking.ended.values()) this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded?.(name, result));
       }
     }
   }
@@ -291,7 +291,7 @@ class SystemdDbus implements Systemd {
     }
     const asking = this.#asking.get(name);
     if (asking) asking.ended.set(id, result);
-    else this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded(name, result));
+    else this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded?.(name, result));
   }
 
   /** The connection or systemd itself is another one now: whoever waits for a job has to look for itself. */
@@ -383,7 +383,7 @@ class SystemdDbus implements Systemd {
     if (this.#connection !== connection) return;
     this.#isConnected = true;
     this.#options.log.info('systemd connected');
-    this.#tell('connected', (listener) => listener.connected());
+    this.#tell('connected', (listener) => listener.connected?.());
   }
 
   #lose(connection: Connection, why: string): void {
@@ -394,7 +394,7 @@ class SystemdDbus implements Systemd {
     (connection.bus as unknown as Internals)._connection.stream.destroy();
     for (const pending of [...connection.pending.values()]) pending.reject(new NoAnswer(`${pending.method}: ${why}`));
     this.#loseJobs();
-    if (wasConnected) this.#tell('disconnected', (listener) => listener.disconnected(why));
+    if (wasConnected) this.#tell('disconnected', (listener) => listener.disconnected?.(why));
   }
 
   // ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -427,14 +427,14 @@ class SystemdDbus implements Systemd {
         return;
       }
       case 'Reloading':
-        if (message.body[0] === false) this.#tell('reloaded', (listener) => listener.reloaded());
+        if (message.body[0] === false) this.#tell('reloaded', (listener) => listener.reloaded?.());
         return;
       case 'PropertiesChanged': {
         const name = unitName(message.path);
         if (name === undefined) return;
         const [from, values] = message.body as [string, Record<string, dbus.Variant>];
         const change = unitChange(from, Object.fromEntries(Object.entries(values).map(([key, { value }]) => [key, value as unknown])));
-        if (change) this.#tell('changed', (listener) => listener.changed(name, change));
+        if (change) this.#tell('changed', (listener) => listener.changed?.(name, change));
         return;
       }
     }
@@ -447,7 +447,7 @@ class SystemdDbus implements Systemd {
     const wasConnected = this.#isConnected;
     this.#isConnected = false;
     this.#loseJobs();
-    if (wasConnected) this.#tell('disconnected', (listener) => listener.disconnected('systemd left the bus'));
+    if (wasConnected) this.#tell('disconnected', (listener) => listener.disconnected?.('systemd left the bus'));
     if (owner !== '') this.#adoptOwner(connection).catch((error: Error) => this.#lose(connection, error.message));
   }
 

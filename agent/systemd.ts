@@ -72,14 +72,14 @@ export interface Job {
 
 export interface SystemdListener {
   /** A connection is there, a new one or one to a new systemd: what was known may be stale, read everything again. */
-  connected(): void;
-  disconnected(why: string): void;
-  /** systemd says that a unit changed; for any unit of the machine. A hint that is true now and may be missing: resync by period. */
-  changed(name: string, change: UnitChange): void;
+  connected?(): void;
+  disconnected?(why: string): void;
+  /** systemd says that a unit changed; for any unit of the machine. True at its moment, and may be missing: resync by period. */
+  changed?(name: string, change: UnitChange): void;
   /** A job ended that this agent did not ask for: somebody's systemctl, a timer, or a dependency. */
-  foreignJobEnded(name: string, result: JobResult): void;
+  foreignJobEnded?(name: string, result: JobResult): void;
   /** A daemon-reload ended, whoever asked for it. */
-  reloaded(): void;
+  reloaded?(): void;
 }
 
 /** Every call throws `SystemdError` when systemd says no, and `NoAnswer` when nobody knows whether it was carried out. */

@@ -1,0 +1,145 @@
+/**
+ * What the agent tells Prometheus, under node_exporter's suffixes and labels where that has the same thing, so that dashboards carry
+ * over. Only units that are assigned here are told of: label sets stay bounded.
+ */
+import { createServer, type Server } from 'node:http';
+import { isIP } from 'node:net';
+import type { Metrics } from '../runtime/metrics.js';
+import { type CgroupUsage, readCgroup } from './cgroup.js';
+import type { Observation } from './observe.js';
+import type { Systemd } from './systemd.js';
+
+export interface AgentMetricsOptions {
+  readonly metrics: Metrics;
+  readonly systemd: Systemd;
+  /** Assigned units as they were last seen. */
+  readonly units: () => Iterable<readonly [name: string, observation: Observation, type: string]>;
+  /** Wall-clock milliseconds; undefined before the first. */
+  readonly lastSyncMs: () => number | undefined;
+  readonly isServerConnected: () => boolean;
+  /** Wall-clock milliseconds; undefined while the machine has no certificate. */
+  readonly certificateNotAfterMs: () => number | undefined;
+  /** For tests. Default /sys/fs/cgroup. */
+  readonly cgroupRoot?: string;
+}
+
+const unitStates = ['active', 'activating', 'deactivating', 'failed', 'inactive'] as const;
+
+export class AgentMetrics {
+  readonly #options: AgentMetricsOptions;
+  /** Paths of the current runs; a cgroup belongs to one invocation. */
+  readonly #cgroups = new Map<string, { readonly invocationID: string; readonly path: string | undefined }>();
+  #usage = new Map<string, CgroupUsage>();
+
+  constructor(options: AgentMetricsOptions) {
+    this.#options = options;
+    const { metrics, units, systemd } = options;
+    const seconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000);
+    const each = function* (value: (observation: Observation, name: string) => number | undefined) {
+      for (const [name, observation] of units()) yield { labels: { name }, value: value(observation, name) };
+    };
+    metrics.observe('gauge', 'flotilla_systemd_unit_state', 'Systemd unit', ['name', 'state', 'type'], function* () {
+      for (const [name, { seen }, type] of units()) {
+        for (const state of unitStates) yield { labels: { name, state, type }, value: seen.active === state ? 1 : 0 };
+      }
+    });
+    metrics.observe('gauge', 'flotilla_unit_start_time_seconds', 'Start time of the unit since unix epoch in seconds.', ['name'], () =>
+      each(({ run }) => seconds(run.activeSinceMs)),
+    );
+    metrics.observe('counter', 'flotilla_service_restart_total', 'How often Restart= has restarted the service.', ['name'], () =>
+      each(({ service }) => service?.restarts),
+    );
+    metrics.observe('counter', 'flotilla_unit_cpu_seconds_total', "CPU time of the unit's cgroup.", ['name'], () =>
+      each((_, name) => this.#usage.get(name)?.cpuSeconds),
+    );
+    metrics.observe('gauge', 'flotilla_unit_memory_current_bytes', "Memory of the unit's cgroup.", ['name'], () =>
+      each((_, name) => this.#usage.get(name)?.memoryBytes),
+    );
+    const one = (name: string, help: string, value: () => number | undefined) =>
+      metrics.observe('gauge', name, help, [], () => [{ labels: {}, value: value() }]);
+    one('flotilla_agent_last_sync_timestamp_seconds', 'When a server last confirmed that this agent is in step.', () =>
+      seconds(options.lastSyncMs()),
+    );
+    one('flotilla_dbus_connected', 'Whether systemd can be reached.', () => (systemd.isConnected ? 1 : 0));
+    one('flotilla_agent_server_connected', 'Whether a stream to a server is open.', () => (options.isServerConnected() ? 1 : 0));
+    one('flotilla_agent_certificate_expiration_timestamp_seconds', "When the machine's certificate ends.", () =>
+      seconds(options.certificateNotAfterMs()),
+    );
+  }
+
+  /** The exposition text. Reads the cgroups first: scraping is what they are read for, so nobody else pays for it. */
+  async render(): Promise<string> {
+    const usage = new Map<string, CgroupUsage>();
+    await Promise.all(
+      [...this.#options.units()].map(async ([name, observation]) => {
+        const path = await this.#cgroup(name, observation);
+        if (path !== undefined) usage.set(name, await readCgroup(path, this.#options.cgroupRoot));
+      }),
+    );
+    this.#usage = usage;
+    return this.#options.metrics.render();
+  }
+
+  async #cgroup(name: string, { seen, run }: Observation): Promise<string | undefined> {
+    const { systemd } = this.#options;
+    if (seen.active !== 'active' || run.invocationID === undefined || !systemd.isConnected) {
+      this.#cgroups.delete(name);
+      return undefined;
+    }
+    const known = this.#cgroups.get(name);
+    if (known?.invocationID === run.invocationID) return known.path;
+    try {
+      const path = await systemd.controlGroup(name);
+      this.#cgroups.set(name, { invocationID: run.invocationID, path });
+      return path;
+    } catch {
+      // systemd went away, or the unit did, while it was asked: there is no sample this time.
+      return undefined;
+    }
+  }
+}
+
+/** `host:port`; only loopback, because it is served without TLS and without asking who asks (invariant 12). */
+export function parseListen(listen: string): { host: string; port: number } {
+  const [, host = '', port = ''] = /^\[?([^\]]*)\]?:(\d{1,5})$/.exec(listen) ?? [];
+  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  if (port === '' || Number(port) > 65_535) throw new Error(`${listen}: expected host:port, as in 127.0.0.1:7081`);
+  if (!isLoopback) throw new Error(`${listen}: metrics are served without TLS, so only on loopback, as in 127.0.0.1:${port}`);
+  return { host, port: Number(port) };
+}
+
+export interface HttpHandlers {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+  /** Undefined when the agent is well, else what is wrong. */
+  problem(): string | undefined;
+}
+
+/** `/metrics` and `/healthz`. Resolves when it listens. */
+export function serveMetrics(listen: string, handlers: HttpHandlers): Promise<Server> {
+  const { host, port } = parseListen(listen);
+  const server = createServer((request, response) => {
+    const answer = (status: number, text: string, contentType = 'text/plain; charset=utf-8') => {
+      response.writeHead(status, { 'content-type': contentType });
+      response.end(text);
+    };
+    const path = request.url?.split('?')[0];
+    if (request.method !== 'GET' && request.method !== 'HEAD') answer(405, 'only GET\n');
+    else if (path === '/healthz') {
+      const problem = handlers.problem();
+      answer(problem === undefined ? 200 : 503, `${problem ?? 'ok'}\n`);
+    } else if (path === '/metrics') {
+      handlers.metrics().then(
+        (text) => answer(200, text, handlers.contentType),
+        (error: Error) => answer(500, `${error.message}\n`),
+      );
+    } else answer(404, 'there are /metrics and /healthz\n');
+  });
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve(server);
+    });
+  });
+}
