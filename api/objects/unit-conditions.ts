@@ -118,14 +118,21 @@ function leaving(facts: UnitFacts): Verdict {
     // Nothing is ready about a unit that is about to vanish.
     return { status: own.metadata.deletionTimestamp ? 'False' : 'True', ...restReason(facts) };
   }
-  const seen = state ? `it is still ${state.active} (${state.sub})` : 'its agent has not said that it is gone';
+  const seen = !state
+    ? 'its agent has not said that it is gone'
+    : state.gone
+      ? 'process and file are gone'
+      : `it is still ${state.active} (${state.sub})`;
   const why = own.metadata.deletionTimestamp ? 'Being deleted' : 'Being stopped';
   const reason = own.metadata.deletionTimestamp ? 'Deleting' : 'Stopping';
   if (fragment.machineLost) return { status: 'Unknown', reason: 'MachineLost', message: sentence(fragment.machineLost) };
-  return { status: 'False', reason, message: `${why} ${on(fragment.machine)}: ${state?.problem?.message ?? seen}.` };
+  return { status: 'False', reason, message: `${why} ${on(fragment.machine)}: ${withoutStop(state?.problem?.message ?? seen)}.` };
 }
 
-/** UpToDate: what runs is the newest that was asked for. */
+/**
+ * UpToDate: the newest that was asked for has been carried out. `runningHash` is not compared: the agent names a generation only once it
+ * has restarted what had to be, and a text that differs in comments restarts nothing (SEMANTICS 12).
+ */
 function upToDate(facts: UnitFacts, scheduled: Condition | undefined): Verdict {
   const { own, fragment, state } = facts;
   if (!isWanted(facts)) return leaving(facts);
@@ -150,22 +157,22 @@ function upToDate(facts: UnitFacts, scheduled: Condition | undefined): Verdict {
   if (wantedHash !== undefined && state.textHash !== wantedHash) {
     return behind('TextPending', `The unit file ${where} is not the newest.`);
   }
-  const runs = desiredOf(facts) === 'launched' && isUp(state);
-  if (runs && wantedHash !== undefined && state.runningHash !== undefined && state.runningHash !== wantedHash) {
-    return behind('RestartPending', `It still runs ${where} with the text of before.`);
-  }
   if (state.problem) return { status: 'False', ...state.problem };
   return { status: 'True', reason: 'UpToDate', message: `Generation ${generation} was carried out ${where}.` };
 }
 
 /** What is said of a wanted unit as long as no report of its machine counts. */
-function beforeReport({ fragment }: UnitFacts, scheduled: Condition | undefined): Verdict | undefined {
+function beforeReport({ fragment, state }: UnitFacts, scheduled: Condition | undefined): Verdict | undefined {
   if (fragment.machine === undefined) {
     if (!scheduled) return { status: 'Unknown', reason: 'Pending', message: 'The scheduler has not looked at it yet.' };
     return { status: 'False', reason: scheduled.reason, message: scheduled.message };
   }
   if (fragment.machineLost) return { status: 'Unknown', reason: 'MachineLost', message: sentence(fragment.machineLost) };
-  return undefined;
+  // Stopped there because it moves: the scheduler's sentence says where to.
+  if (scheduled && scheduled.status !== 'True' && (!state || state.gone)) {
+    return { status: 'False', reason: scheduled.reason, message: scheduled.message };
+  }
+  return state?.gone ? notReported(fragment.machine) : undefined;
 }
 
 const notReported = (machine: string): Verdict => ({
@@ -181,8 +188,6 @@ export function currentStateOf(spec: Pick<UnitSpec, 'desiredState'>, state: Unit
   if (state.load !== 'loaded') return 'inactive';
   return spec.desiredState !== 'loaded' && hasRun(state) ? 'launched' : 'loaded';
 }
-
-const isUp = ({ active }: UnitState): boolean => active === 'active' || active === 'activating' || active === 'reloading';
 
 /** systemd forgets a finished unit when it unloads it; what the agent still knows of the run proves that there was one. */
 const hasRun = ({ runningHash, exitStatus, invocationID }: UnitState): boolean =>
