@@ -13,6 +13,8 @@ export interface Plan {
   readonly globals: ReadonlyMap<string, GlobalVerdict>;
   /** Units that these decisions ask to look at again, once they are stored. */
   readonly again: ReadonlySet<string>;
+  /** Faults of ours: one unit that cannot be decided must not keep the others waiting (invariant 7). */
+  readonly failed: ReadonlyMap<string, unknown>;
 }
 
 /** Decides for the named units (and whoever is in a group with them), and for all global units on the named machines. */
@@ -45,7 +47,13 @@ export function plan(world: World, units: Iterable<string>, machines: Iterable<s
 
   // Of two that cannot share a machine any more, the one whose spec changed is the one that moves: it goes first.
   items.sort((a, b) => Number(b.changed) - Number(a.changed) || (a.name < b.name ? -1 : 1));
-  for (const item of items) item.decide();
+  for (const item of items) {
+    try {
+      item.decide();
+    } catch (error) {
+      planner.failed.set(item.name, error);
+    }
+  }
   return planner;
 }
 
@@ -59,6 +67,7 @@ class Planner implements Plan {
   readonly verdicts = new Map<string, Verdict>();
   readonly globals = new Map<string, GlobalVerdict>();
   readonly again = new Set<string>();
+  readonly failed = new Map<string, unknown>();
 
   constructor(private readonly world: World) {}
 
