@@ -174,6 +174,11 @@ function gather({ name, spec, text, templateSpec }: PlacementInput, errors: Fiel
         message: `is also given as ${written} in [${section}] (line ${line}); give it in one place`,
       });
     }
+    for (const [index, { value, at }] of (own ?? []).entries()) {
+      if (own!.findIndex((other) => other.value === value) < index) {
+        errors.push({ field: at, message: 'is listed twice', reason: 'FieldValueDuplicate' });
+      }
+    }
     if (own !== undefined || (inherited !== undefined && inFile === undefined)) {
       const values = (own ?? inherited)!;
       given.set(
