@@ -26,7 +26,17 @@ export interface EtcdRig {
   readonly endpoints: readonly string[];
   /** Forgets the history up to and including `revision`. */
   compact(revision: number): Promise<void>;
+  /** Every event below `prefix` since the beginning, in order, as etcd itself tells it, without any of our code. */
+  history(prefix: string): Promise<HistoricEvent[]>;
   stop(): Promise<void>;
+}
+
+export interface HistoricEvent {
+  readonly type: 'put' | 'delete';
+  readonly key: string;
+  /** As stored, with the line that names the write. */
+  readonly value: string;
+  readonly revision: number;
 }
 
 export interface EtcdRigOptions {
@@ -97,7 +107,48 @@ async function tryToStart(options: EtcdRigOptions): Promise<EtcdRig> {
     });
     if (!answer.ok) throw new Error(`compaction: ${await answer.text()}`);
   };
-  return { members, endpoints: members.map((member) => member.endpoint), compact, stop };
+  const history = (prefix: string) => readHistory(members[0]?.endpoint ?? '', prefix);
+  return { members, endpoints: members.map((member) => member.endpoint), compact, history, stop };
+}
+
+/** Over etcd's JSON gateway: all keys from revision 1 to the present one. */
+async function readHistory(endpoint: string, prefix: string): Promise<HistoricEvent[]> {
+  const post = (path: string, body: unknown, signal?: AbortSignal) =>
+    fetch(`${endpoint}${path}`, { method: 'POST', body: JSON.stringify(body), ...(signal ? { signal } : {}) });
+  const all = { key: 'AA==', range_end: 'AA==' };
+  const now = (await (await post('/v3/kv/range', { ...all, limit: 1 })).json()) as { header: { revision: string } };
+  const abort = new AbortController();
+  const answer = await post('/v3/watch', { create_request: { ...all, start_revision: 1 } }, abort.signal);
+  const events: HistoricEvent[] = [];
+  const decode = (base64 = '') => Buffer.from(base64, 'base64').toString();
+  let text = '';
+  for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
+    text += Buffer.from(chunk).toString('latin1');
+    const lines = text.split('\n');
+    text = lines.pop() ?? '';
+    let reached = 0;
+    for (const line of lines) {
+      const { result } = JSON.parse(line) as GatewayWatchLine;
+      for (const { type, kv } of result.events ?? []) {
+        reached = Number(kv.mod_revision);
+        const key = decode(kv.key);
+        if (key.startsWith(prefix))
+          events.push({ type: type === 'DELETE' ? 'delete' : 'put', key, value: decode(kv.value), revision: reached });
+      }
+    }
+    if (reached >= Number(now.header.revision)) break;
+  }
+  abort.abort();
+  return events;
+}
+
+interface GatewayWatchLine {
+  readonly result: {
+    readonly events?: readonly {
+      readonly type?: 'DELETE';
+      readonly kv: { readonly key: string; readonly value?: string; readonly mod_revision: string };
+    }[];
+  };
 }
 
 class Member implements EtcdMember {

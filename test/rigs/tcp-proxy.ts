@@ -16,8 +16,12 @@ export interface TcpProxy {
   cutAfter(bytesDown: number): void;
   /** Connections stay open and nothing passes, in the given directions (both by default); later ones too, until `resume()`. */
   stall(...directions: Direction[]): void;
-  /** Bytes from the target vanish: requests arrive, answers are lost. End it with `cut()`, for the streams are broken. */
+  /** Bytes from the target vanish: requests arrive, answers are lost. A connection that lost some stays deaf until it is cut. */
   swallowAnswers(): void;
+  /** New connections, and those that lost nothing, are well again. */
+  stopSwallowing(): void;
+  /** What clients send on the connections open now is kept back, even when they hang up, until it is let go: a packet that comes late. */
+  holdBack(): HeldBack;
   /** New connections are refused and open ones reset, until `resume()`. */
   refuse(): void;
   /** Every chunk waits this long in each direction. */
@@ -25,6 +29,14 @@ export interface TcpProxy {
   /** Ends stalls, refusals and delays; what a stall held back passes now. */
   resume(): void;
   close(): Promise<void>;
+}
+
+export interface HeldBack {
+  /** Bytes kept back so far. */
+  readonly bytes: number;
+  /** Later bytes on these connections vanish: the target will see the request and never that it was given up. */
+  stopCapturing(): void;
+  letGo(): void;
 }
 
 export async function startProxy(targetPort: number): Promise<TcpProxy> {
@@ -40,6 +52,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
     readonly #target = connect(targetPort, '127.0.0.1');
     readonly #held: Record<Direction, Buffer[]> = { up: [], down: [] };
     #swallowed = false;
+    #heldBack: { readonly chunks: Buffer[]; capturing: boolean } | undefined;
     #left = cutAfterBytes;
 
     constructor(private readonly client: Socket) {
@@ -58,6 +71,10 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
     #pass(direction: Direction, chunk: Buffer): void {
       if (direction === 'down' && (swallowing || this.#swallowed)) {
         this.#swallowed = true;
+        return;
+      }
+      if (direction === 'up' && this.#heldBack) {
+        if (this.#heldBack.capturing) this.#heldBack.chunks.push(chunk);
         return;
       }
       if (stalled.has(direction) || this.#held[direction].length > 0) {
@@ -79,6 +96,16 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
       this.client.write(part, () => this.#left === 0 && this.reset());
     }
 
+    holdBack(): { readonly chunks: Buffer[]; capturing: boolean } {
+      this.#heldBack = { chunks: [], capturing: true };
+      return this.#heldBack;
+    }
+
+    letGo(): void {
+      for (const chunk of this.#heldBack?.chunks ?? []) this.#target.write(chunk);
+      if (this.client.destroyed) this.#target.end();
+    }
+
     cutAfter(bytes: number): void {
       this.#left = bytes;
     }
@@ -92,7 +119,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
       // What a stall holds back still reaches the target, as packets in flight would: a write may arrive after its writer has given up.
       for (const chunk of this.#held.up.splice(0)) this.#target.write(chunk);
       this.client.resetAndDestroy();
-      this.#target.end();
+      if (!this.#heldBack) this.#target.end();
       this.#target.unref();
     }
 
@@ -136,6 +163,23 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
     },
     swallowAnswers: () => {
       swallowing = true;
+    },
+    holdBack: () => {
+      const held = [...pairs].map((pair) => ({ pair, held: pair.holdBack() }));
+      return {
+        get bytes() {
+          return held.reduce((sum, { held: { chunks } }) => sum + chunks.reduce((bytes, chunk) => bytes + chunk.length, 0), 0);
+        },
+        stopCapturing: () => {
+          for (const { held: each } of held) each.capturing = false;
+        },
+        letGo: () => {
+          for (const { pair } of held) pair.letGo();
+        },
+      };
+    },
+    stopSwallowing: () => {
+      swallowing = false;
     },
     refuse: () => {
       refusing = true;
