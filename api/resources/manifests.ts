@@ -130,9 +130,9 @@ function yamlManifests(file: string, text: string): Manifests {
       const first = firstLines.get(name);
       if (first !== undefined)
         problems.push({ field: 'metadata.name', message: `${name} is already described at line ${first}`, reason: 'FieldValueDuplicate' });
-      firstLines.set(name, first ?? source.line);
     }
     if (checked.kind !== undefined && problems.length === 0) {
+      if (name !== undefined) firstLines.set(name, source.line);
       documents.push({ object: object as FlotillaObject, kind: checked.kind, source });
       continue;
     }

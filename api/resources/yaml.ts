@@ -104,9 +104,11 @@ function splitDocuments(text: string): Chunk[] {
   const chunks: Chunk[] = [];
   let lines: string[] = [];
   let firstLine = 1;
-  const close = (nextLine: number): void => {
+  const close = (nextLine: number, lineEnd: string): void => {
     // Comments and directives alone are no document.
-    if (lines.some((line) => !/^(?:\s*(?:#.*)?|%.*|---\s*(?:#.*)?)$/.test(line))) chunks.push({ source: lines.join('\n'), firstLine });
+    if (lines.some((line) => !/^(?:\s*(?:#.*)?|%.*|---\s*(?:#.*)?)$/.test(line))) {
+      chunks.push({ source: lines.join('\n') + lineEnd, firstLine });
+    }
     lines = [];
     firstLine = nextLine;
   };
@@ -114,13 +116,13 @@ function splitDocuments(text: string): Chunk[] {
   for (const [index, line] of lineTexts.entries()) {
     const number = index + 1;
     if (/^\.\.\.(?:\s|$)/.test(line)) {
-      close(number + 1);
+      close(number + 1, '\n');
       continue;
     }
-    if (/^---(?:\s|$)/.test(line)) close(number);
+    if (/^---(?:\s|$)/.test(line)) close(number, '\n');
     lines.push(line);
   }
-  close(0);
+  close(0, '');
   return chunks;
 }
 
