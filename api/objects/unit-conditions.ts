@@ -86,15 +86,15 @@ function readiness(facts: UnitFacts, scheduled: Condition | undefined): Verdict 
 
   const where = on(fragment.machine);
   const seen = `${state.active} (${state.sub})`;
+  const isSo = isAsWanted(desiredOf(facts), state);
   if (desiredOf(facts) === 'loaded') {
-    if (state.load === 'loaded') return { status: 'True', reason: 'Loaded', message: `Loaded ${where}: ${seen}.` };
+    if (isSo) return { status: 'True', reason: 'Loaded', message: `Loaded ${where}: ${seen}.` };
     return { status: 'False', ...(state.problem ?? { reason: 'NotLoaded', message: `Its load state ${where} is ${state.load}.` }) };
   }
-  if (state.active === 'active' || state.active === 'reloading') {
-    return { status: 'True', reason: 'Active', message: `${capitalised(seen)} ${where}.` };
-  }
-  if (state.active === 'inactive' && isFinishedOneshot(state)) {
-    return { status: 'True', reason: 'Completed', message: `It ran ${where} and succeeded.` };
+  if (isSo) {
+    return state.active === 'inactive'
+      ? { status: 'True', reason: 'Completed', message: `It ran ${where} and succeeded.` }
+      : { status: 'True', reason: 'Active', message: `${capitalised(seen)} ${where}.` };
   }
   if (state.problem) return { status: 'False', ...state.problem };
   if (state.active === 'failed') return { status: 'False', reason: 'Failed', message: `Failed ${where}: ${outcomeOf(state)}.` };
@@ -109,6 +109,12 @@ function readiness(facts: UnitFacts, scheduled: Condition | undefined): Verdict 
     return { status: 'False', reason: 'NotStarted', message: `Loaded ${where}, not started yet.` };
   }
   return { status: 'False', reason: capitalised(state.active), message: `${capitalised(seen)} ${where}.` };
+}
+
+/** SEMANTICS 3: launched means active, or a oneshot that succeeded; loaded means loaded. */
+export function isAsWanted(wanted: DesiredState, state: UnitState): boolean {
+  if (wanted === 'loaded') return state.load === 'loaded';
+  return state.active === 'active' || state.active === 'reloading' || (state.active === 'inactive' && isFinishedOneshot(state));
 }
 
 /** Ready of a unit that should run nowhere: whether it has come to rest. */

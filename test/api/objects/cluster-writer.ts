@@ -4,8 +4,7 @@ import { createHash } from 'node:crypto';
 import type { UnitFragment } from '../../../api/objects/unit-fragment.js';
 import type { AssignmentSpec, UnitState } from '../../../api/resources/assignment.js';
 import { keysUnder } from '../../../api/resources/keys.js';
-import type { MemoryStore } from '../../../runtime/store/memory-store.js';
-import type { Operation } from '../../../runtime/store/store.js';
+import type { Operation, Store } from '../../../runtime/store/store.js';
 
 export const keys = keysUnder();
 export const at = '2026-01-01T00:00:00Z';
@@ -84,7 +83,7 @@ export const activeState = (unitUid: string, generation: number, text: string, m
 });
 
 /** One transaction, whatever was there before. Returns its revision. */
-export async function write(store: MemoryStore, operations: readonly Operation[]): Promise<number> {
+export async function write(store: Pick<Store, 'get' | 'commit'>, operations: readonly Operation[]): Promise<number> {
   const compares = await Promise.all(
     operations.map(async ({ key }) => ({ key, modRevision: (await store.get(key)).entry?.modRevision ?? 0 })),
   );
