@@ -84,15 +84,8 @@ export interface ComponentPorts {
 
 const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 
-/** A leadership key's value is the holder's name, or JSON that has it under `holder`, `name` or `id`. */
-function holderOf(value: string): string {
-  if (!value.startsWith('{')) return value;
-  const parsed: unknown = JSON.parse(value);
-  for (const [key, name] of Object.entries(parsed as object)) {
-    if (['holder', 'name', 'id', 'server'].includes(key) && typeof name === 'string') return name;
-  }
-  return value;
-}
+/** What stands under the leadership key: the leader's name as it also writes it into presence. Anything else is not ours to guess. */
+const Leadership = z.object({ server: z.string() });
 
 export async function listComponents({ store, cache, server }: ComponentPorts): Promise<Component[]> {
   const members = await store.members();
@@ -126,9 +119,21 @@ export async function listComponents({ store, cache, server }: ComponentPorts): 
   return [...etcd, ...servers].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** The server that leads the controllers; undefined when nobody does. Throws StoreUnavailable. */
 export async function leaderName(store: Pick<Store, 'get'>, key: string): Promise<string | undefined> {
   const { entry } = await store.get(key);
-  return entry === undefined ? undefined : holderOf(entry.value);
+  if (entry === undefined) return undefined;
+  const leadership = Leadership.safeParse(parsed(entry.value));
+  return leadership.success ? leadership.data.server : 'a server that does not say its name';
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 const asObject = ({ name, ...status }: Component, revision: number): Joined => ({

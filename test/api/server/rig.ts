@@ -62,7 +62,7 @@ export async function startRig(options: Partial<AppOptions> = {}) {
     identityOf: () => who.identity,
     authorize: adminsOnly,
     logs: noLogs,
-    server: { name: 'server-1', version: '0.1.0' },
+    server: { name: 'alpha', version: '0.1.0' },
     clusterUid: 'cluster-uid',
     ...options,
   });
