@@ -36,4 +36,6 @@ export interface Kind {
   readonly withDefaults: (object: FlotillaObject) => FlotillaObject;
   /** What the schema cannot say: names, contradictions, unit files with garbage. `previous` on updates, for what may not change. */
   readonly validate: (object: FlotillaObject, previous?: FlotillaObject) => FieldError[];
+  /** What is accepted but probably not meant, in sentences: sent as Warning headers with the answer. Called after validate. */
+  readonly warnings?: (object: FlotillaObject) => string[];
 }

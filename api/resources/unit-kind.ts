@@ -6,7 +6,7 @@ import { apiVersion, type FlotillaObject, group, ObjectMeta, version } from './m
 import { humanAge } from './table.js';
 import { type Unit, UnitSpec, UnitStatus } from './unit.js';
 import { withUnitDefaults } from './unit-defaults.js';
-import { validateUnit } from './unit-validation.js';
+import { unitWarnings, validateUnit } from './unit-validation.js';
 
 /** What a cell shows when there is nothing to show: a dash keeps the columns countable for awk. */
 const nothing = '-';
@@ -133,4 +133,5 @@ export const unitKind: Kind = {
   },
   withDefaults: withUnitDefaults,
   validate: validateUnit,
+  warnings: unitWarnings,
 };

@@ -4,6 +4,7 @@ import type { FlotillaObject } from './meta.js';
 import { validateMeta } from './meta-validation.js';
 import { resolvePlacement } from './placement.js';
 import type { Unit, UnitSpec } from './unit.js';
+import { directiveHints } from './unit-file/directives.js';
 import { parseUnitFile, UnitFileError } from './unit-file/parse.js';
 import { RenderError } from './unit-file/render.js';
 import { sectionProblems } from './unit-file/sections.js';
@@ -67,4 +68,15 @@ function readText(unit: Unit, spec: UnitSpec, errors: FieldError[]): string | un
     else throw error;
     return undefined;
   }
+}
+
+/** Misspelt directives, which systemd would ignore. The unit passed validation, so its text can be read. */
+export function unitWarnings(object: FlotillaObject): string[] {
+  const { spec } = object as Unit;
+  const text = unitText({ spec: spec ?? {} });
+  if (text === undefined) return [];
+  const place = spec?.sections === undefined ? (line: number) => `spec.content: line ${line}: ` : () => 'spec.sections: ';
+  return directiveHints(parseUnitFile(text))
+    .slice(0, maxErrors)
+    .map(({ line, message }) => place(line) + message);
 }

@@ -198,3 +198,25 @@ test('tutorials: the redis pair with ExecStart without "=" is refused, both line
     'spec.content: line 11: "ExecStart" has no "="; expected Name=value',
   ]);
 });
+
+for (const { name, text, warnings } of [
+  {
+    name: 'a letter swapped',
+    text: 'ExecStrat=/x',
+    warnings: ['spec.content: line 3: systemd knows no "ExecStrat" in [Service] and will ignore it; did you mean "ExecStart"?'],
+  },
+  {
+    name: 'another case',
+    text: 'restart=always',
+    warnings: ['spec.content: line 3: systemd knows no "restart" in [Service] and will ignore it; did you mean "Restart"?'],
+  },
+  { name: 'a directive of a later systemd', text: 'RestartSteps=3', warnings: [] },
+  { name: 'directives that are known', text: 'MemoryMax=1G\nPrivateTmp=yes\nTimeoutSec=3\nEnvironment=a=b', warnings: [] },
+  { name: "somebody's own", text: 'X-Restart=1', warnings: [] },
+]) {
+  test(`unit: ${name} is accepted ${warnings.length > 0 ? 'with a warning' : 'in silence'}`, () => {
+    const object = unit('web.service', { content: `${service}${text}\n` });
+    assert.deepEqual(problemsOf(object), []);
+    assert.deepEqual(unitKind.warnings?.(object), warnings);
+  });
+}
