@@ -436,7 +436,8 @@ export class Reconciler {
       }
       if (JSON.stringify(before) !== JSON.stringify(after)) {
         this.#world.setMachine(after);
-        this.#unitsOn(machine);
+        // Whether it is lost alone is known in a moment: until then there is nothing to say to its units.
+        if (after.health !== 'held' || after.heldWhy !== undefined) this.#unitsOn(machine);
         touched.add(machine);
       }
       this.#machineJob(machine, nowMs, jobs);
@@ -619,7 +620,14 @@ export class Reconciler {
     const uid = cache.object('units', unit)?.value.metadata.uid;
     const leaving = row.value.remove !== undefined || (uid !== undefined && row.value.unitUid !== uid);
     const facts = this.#copyFacts(unit, machine);
-    const copy = { leaving, generation: row.value.generation, wanted: row.value.wanted, settled: facts !== undefined && isSettled(facts) };
+    const why = row.value.remove;
+    const copy = {
+      leaving,
+      why,
+      generation: row.value.generation,
+      wanted: row.value.wanted,
+      settled: facts !== undefined && isSettled(facts),
+    };
     const before = this.#world.copiesOf(unit).get(machine);
     if (before?.settled !== copy.settled) for (const follower of this.#world.followersOf(unit)) this.#units.add(follower);
     this.#world.setCopy(unit, machine, copy);

@@ -11,6 +11,8 @@ export const cautionLimits = {
   newLeaderMs: 2 * presenceTtlMs,
   /** While leases that run low keep caution on, they are read again this often. */
   leasesAgainMs: 2_000,
+  /** Machines that vanished together come back one by one: once enough are, the last ones are given this long. */
+  returnMs: presenceTtlMs,
 };
 
 export interface Missing {
@@ -33,11 +35,13 @@ export interface CautionFacts {
   /** Those of them whose lease has less than half of its time left. */
   readonly atRisk: number;
   readonly missing: readonly Missing[];
+  /** When too many were last missing together, as far as this leader knows. */
+  readonly tooManyAtMs?: number | undefined;
 }
 
 export interface Caution {
   /** In force, and why, as a clause. */
-  readonly active?: { readonly reason: 'NewLeader' | 'TooManyLost'; readonly why: string };
+  readonly active?: { readonly reason: 'NewLeader' | 'TooManyLost' | 'Returning'; readonly why: string };
   /** Machines that nothing may be moved off. */
   readonly held: ReadonlySet<string>;
   /** Those of them that go on counting as lost together. */
@@ -46,17 +50,19 @@ export interface Caution {
   readonly againInMs?: number;
 }
 
-export function judge({ nowMs, electedAtMs, present, atRisk, missing }: CautionFacts, limits = cautionLimits): Caution {
+export function judge({ nowMs, electedAtMs, present, atRisk, missing, tooManyAtMs }: CautionFacts, limits = cautionLimits): Caution {
   const unconfirmed = missing.filter(({ confirmed }) => !confirmed);
   const ageMs = ({ endedAtMs }: Missing) => (endedAtMs === undefined ? Number.POSITIVE_INFINITY : nowMs - endedAtMs);
   const counted = unconfirmed.filter((machine) => machine.latched || ageMs(machine) < limits.lossCountsMs);
   const gone = counted.length + atRisk;
   const all = present + counted.length;
-  const isNewLeader = nowMs - electedAtMs < limits.newLeaderMs;
   const areTooMany = gone > Math.max(1, all / 3);
+  const newLeaderLeftMs = electedAtMs + limits.newLeaderMs - nowMs;
+  const areLatched = unconfirmed.some(({ latched }) => latched);
+  const returnLeftMs = areLatched ? (tooManyAtMs ?? electedAtMs) + limits.returnMs - nowMs : 0;
 
   const waits: number[] = [];
-  if (isNewLeader) waits.push(electedAtMs + limits.newLeaderMs - nowMs);
+  for (const leftMs of [newLeaderLeftMs, returnLeftMs]) if (leftMs > 0) waits.push(leftMs);
   if (areTooMany && atRisk > 0) waits.push(limits.leasesAgainMs);
   for (const machine of counted) if (!machine.latched) waits.push(limits.lossCountsMs - ageMs(machine));
   const again = waits.length === 0 ? {} : { againInMs: Math.max(1, Math.min(...waits)) };
@@ -67,15 +73,21 @@ export function judge({ nowMs, electedAtMs, present, atRisk, missing }: CautionF
     const why = `${gone} of ${all} machines vanished together${unsure}; nothing is moved until enough are back, or "flotilla failover --confirm MACHINE" says that they are gone`;
     return { active: { reason: 'TooManyLost', why }, held: names(unconfirmed), latched: names(counted), ...again };
   }
-  if (isNewLeader && unconfirmed.length > 0) {
-    const why = `the leader is new and waits ${Math.ceil(limits.newLeaderMs / 1_000)} s to see who is there`;
-    // Latched stays latched: a new leader has not seen yet whether enough are back.
+  if ((newLeaderLeftMs > 0 || returnLeftMs > 0) && unconfirmed.length > 0) {
+    const why =
+      returnLeftMs > newLeaderLeftMs
+        ? `enough machines are back; nothing is moved for ${seconds(limits.returnMs)}, so that the last ones can come back too`
+        : `the leader is new and moves nothing for ${seconds(limits.newLeaderMs)}, to see who is there`;
+    // Latched stays latched: it is not known yet whether enough are back to stay.
+    const latched = names(unconfirmed.filter((machine) => machine.latched));
     return {
-      active: { reason: 'NewLeader', why },
+      active: { reason: returnLeftMs > newLeaderLeftMs ? 'Returning' : 'NewLeader', why },
       held: names(unconfirmed),
-      latched: names(unconfirmed.filter(({ latched }) => latched)),
+      latched,
       ...again,
     };
   }
   return { held: names(unconfirmed.filter(({ checked }) => !checked)), latched: new Set(), ...again };
 }
+
+const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`;

@@ -41,7 +41,9 @@ export class MachineHealth {
   readonly #options: HealthOptions;
   readonly #limits: typeof cautionLimits;
   readonly #absent = new Map<string, Absence>();
-  #atRisk = 0;
+  /** Machines whose leases ran low when they were last read. */
+  #atRisk: ReadonlySet<string> = new Set();
+  #tooManyAtMs: number | undefined;
   #readAtMs = Number.NEGATIVE_INFINITY;
   #isReading = false;
   caution: Caution = { held: new Set(), latched: new Set() };
@@ -56,10 +58,9 @@ export class MachineHealth {
     return this.caution.held.has(machine) ? 'held' : 'lost';
   }
 
-  /** Why it is held, as a clause about the machine. */
+  /** Why it is held, as a clause; none while the other machines' leases are only being looked at. */
   heldWhy(machine: string): string | undefined {
-    if (!this.caution.held.has(machine)) return undefined;
-    return this.caution.active?.why ?? 'whether others vanish with it is being looked at';
+    return this.caution.held.has(machine) ? this.caution.active?.why : undefined;
   }
 
   /** Its Caution condition; none while the other machines' leases are only being looked at. */
@@ -86,10 +87,11 @@ export class MachineHealth {
     }
     for (const machine of this.#absent.keys()) if (!cache.object('machines', machine)) this.#absent.delete(machine);
 
-    this.caution = judge(
-      { nowMs, electedAtMs: this.#options.electedAtMs, present, atRisk: Math.min(this.#atRisk, present), missing: this.#missing() },
-      this.#limits,
-    );
+    const { electedAtMs } = this.#options;
+    const atRisk = [...this.#atRisk].filter((machine) => cache.object('machines', machine) && !this.#absent.has(machine)).length;
+    // Until this moment there were too many, whenever that was looked at last.
+    if (this.caution.active?.reason === 'TooManyLost') this.#tooManyAtMs = nowMs;
+    this.caution = judge({ nowMs, electedAtMs, present, atRisk, missing: this.#missing(), tooManyAtMs: this.#tooManyAtMs }, this.#limits);
     for (const [machine, absence] of this.#absent) absence.latched = this.caution.latched.has(machine);
     this.#readLeasesIfNeeded(nowMs);
 
@@ -139,7 +141,7 @@ export class MachineHealth {
 
   #readLeasesIfNeeded(nowMs: number): void {
     const unchecked = [...this.#absent.values()].some(({ checked }) => !checked);
-    const isDue = this.#atRisk > 0 && nowMs - this.#readAtMs >= this.#limits.leasesAgainMs;
+    const isDue = this.#atRisk.size > 0 && nowMs - this.#readAtMs >= this.#limits.leasesAgainMs;
     if (!unchecked && !isDue) return;
     if (this.#isReading) return;
     this.#isReading = true;
@@ -153,22 +155,24 @@ export class MachineHealth {
   async #readLeases(): Promise<void> {
     const { cache, store, clock, log } = this.#options;
     const judged = [...this.#absent.values()];
-    const leases = [...cache.presences()].filter(([, { value }]) => !value.duplicate).map(([, row]) => row.lease ?? row.value.leaseId);
-    let atRisk = 0;
+    const present = [...cache.presences()].filter(([, { value }]) => !value.duplicate);
+    const atRisk = new Set<string>();
     let failure: unknown;
     const readNext = async (): Promise<void> => {
-      for (let lease = leases.pop(); lease !== undefined; lease = leases.pop()) {
+      for (let next = present.pop(); next !== undefined; next = present.pop()) {
+        const [machine, row] = next;
         try {
-          const leftMs = await store.leaseTtlMs(lease);
-          if (leftMs === undefined || leftMs < presenceTtlMs / 2) atRisk++;
+          const leftMs = await store.leaseTtlMs(row.lease ?? row.value.leaseId);
+          if (leftMs === undefined || leftMs < presenceTtlMs / 2) atRisk.add(machine);
         } catch (error) {
           failure = error;
-          atRisk++;
+          atRisk.add(machine);
         }
       }
     };
     await Promise.all(Array.from({ length: readsAtOnce }, readNext));
-    if (failure !== undefined) log.warn('leases of machines could not be read, and count as running low', { atRisk, error: failure });
+    if (failure !== undefined)
+      log.warn('leases of machines could not be read, and count as running low', { machines: atRisk.size, error: failure });
     this.#atRisk = atRisk;
     this.#readAtMs = clock.monotonicMs();
     for (const absence of judged) absence.checked = true;

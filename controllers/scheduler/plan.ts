@@ -151,10 +151,11 @@ class Planner implements Plan {
 
   /** Its last copy has to be gone before the next one starts, unless its machine is lost and a second copy is what it asked for. */
   #waitsForStop(unit: PlannedUnit): string | undefined {
-    for (const machine of sorted(this.world.copiesOf(unit.name).keys())) {
+    const copies = this.world.copiesOf(unit.name);
+    for (const machine of sorted(copies.keys())) {
       const at = this.world.machine(machine);
       if (!at) continue;
-      if (at.health === 'present') return `waiting for machine ${shortId(machine)} to stop it`;
+      if (at.health === 'present') return stopping(machine, copies.get(machine)!.why);
       if (at.health === 'held') return `waiting for machine ${shortId(machine)} to stop it: ${at.heldWhy ?? 'it does not answer'}`;
       if (unit.constraints.policy !== 'atLeastOnce') {
         return `waiting for machine ${shortId(machine)} to stop it, which does not answer: failover policy is ${unit.constraints.policy}`;
@@ -277,8 +278,8 @@ class Planner implements Plan {
   }
 
   #leave(name: string, machine: string, copy: Copy, why: string, reason: string): void {
-    this.world.setCopy(name, machine, { ...copy, leaving: true });
-    this.#say(name, { go: 'leave', machine, why, reason, message: `waiting for machine ${shortId(machine)} to stop it: ${why}` });
+    this.world.setCopy(name, machine, { ...copy, leaving: true, why });
+    this.#say(name, { go: 'leave', machine, why, reason, message: stopping(machine, why) });
   }
 
   /** It cannot run at all: what runs of it stops. */
@@ -562,6 +563,9 @@ function leaderElsewhere(verdict: Verdict | undefined, machine: string): boolean
   if (!verdict || verdict.go === 'wait' || verdict.go === 'unschedulable') return verdict !== undefined;
   return (verdict.go === 'place' || verdict.go === 'stay') && verdict.machine !== machine;
 }
+
+const stopping = (machine: string, why: string | undefined): string =>
+  `waiting for machine ${shortId(machine)} to stop it${why === undefined ? '' : `: ${why}`}`;
 
 const ambiguous = (machineID: string): string => `more than one machine id begins with ${machineID}: name it in full`;
 

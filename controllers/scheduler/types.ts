@@ -72,6 +72,8 @@ export interface PlannedMachine {
 export interface Copy {
   /** Marked for removal: it stops there, and still takes its place until it is gone. */
   readonly leaving: boolean;
+  /** Why it is on its way out. */
+  readonly why?: string | undefined;
   /** Generation of the unit that it was last brought in step with. */
   readonly generation: number;
   readonly wanted: 'loaded' | 'launched';

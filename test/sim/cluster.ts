@@ -246,8 +246,8 @@ export class SimCluster {
     )?.conditions?.find((one) => one.type === type);
   }
 
-  said(reason: string): string[] {
-    return this.events.filter((event) => event.reason === reason).map(({ name, message }) => `${name}: ${message}`);
+  said(reason: string, about?: string): string[] {
+    return this.events.filter((event) => event.reason === reason && (about === undefined || event.kind === about)).map(({ name, message }) => `${name}: ${message}`);
   }
 }
 
