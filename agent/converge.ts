@@ -312,7 +312,7 @@ export class Convergence {
         if (outcome === 'again') break;
       }
       if (outcome === 'done') {
-        this.#setProblem(name, problem);
+        this.#setProblem(name, problem ?? this.#options.records.get(name)?.warning);
         this.#leavingDone.get(name)?.();
         this.#options.onChange(name);
         return;

@@ -72,7 +72,7 @@ function load(world: World, desired: AgentAssignment): Plan {
   const wasLaunched = record?.started !== undefined || record?.starting !== undefined || record?.stopping === true;
   if (wasLaunched) steps.push({ do: isDown(seen) ? 'unlaunch' : 'stop', why: 'wanted loaded, no longer launched' });
   steps.push(...place(world, desired.text, desired, seen.load !== 'not-found'), ...accept(world, desired));
-  return withWarning({ steps }, record);
+  return { steps };
 }
 
 function launch(world: World, desired: AgentAssignment): Plan {
@@ -84,7 +84,10 @@ function launch(world: World, desired: AgentAssignment): Plan {
   if (text === undefined) return { steps: [], ...(problem ? { problem } : {}) };
   const rollBack: Step[] =
     refused && file?.textHash === desired.textHash
-      ? [{ do: 'rollBack', why: `systemd did not load the new text: ${refused.message}` }]
+      ? [
+          { do: 'rollBack', why: `systemd did not load the new text: ${refused.message}` },
+          { do: 'reload', why: 'systemd may still hold the refused file' },
+        ]
       : [];
 
   const start: Start = {
@@ -95,8 +98,7 @@ function launch(world: World, desired: AgentAssignment): Plan {
     textHash: refused ? (rollBack.length ? previous!.textHash : file!.textHash) : desired.textHash,
   };
   const finish = (steps: Step[]): Plan => {
-    if (problem) return { steps, problem };
-    return withWarning({ steps: [...steps, ...accept(world, desired)] }, record);
+    return problem ? { steps, problem } : { steps: [...steps, ...accept(world, desired)] };
   };
   // Written without a stop: comments, placement and a new generation change the file and nothing that runs.
   const placeQuietly = refused ? rollBack : place(world, text, desired, false);
@@ -180,6 +182,3 @@ function goodText(desired: AgentAssignment, file: OwnFile | undefined, previous:
 
 const loadFailure = (message: string, hasOld: boolean): string =>
   `systemd does not load this text: ${message}${hasOld ? '; the one before it was put back' : ''}`;
-
-const withWarning = (planned: Plan, record: UnitRecord | undefined): Plan =>
-  record?.warning ? { ...planned, problem: record.warning } : planned;
