@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { Condition, type FlotillaObject } from './meta.js';
 
 export const Taint = z.strictObject({
-  key: z.string().min(1).max(317),
-  value: z.string().max(256).optional(),
-  effect: z.enum(['NoSchedule', 'NoExecute']),
+  key: z.string().min(1).max(317).describe('Name of the taint.'),
+  value: z.string().max(256).optional().describe('What tolerations with operator Equal compare.'),
+  effect: z.enum(['NoSchedule', 'NoExecute']).describe('NoSchedule: nothing new is placed here. NoExecute: what runs here leaves, too.'),
 });
 export type Taint = z.infer<typeof Taint>;
 

@@ -30,18 +30,22 @@ export type OwnerReference = z.infer<typeof OwnerReference>;
 
 export const ObjectMeta = z.strictObject({
   name: z.string().min(1).max(256).describe('Unique among the objects of its kind. For a Unit it is the systemd unit name.'),
-  generateName: z.string().max(200).optional(),
-  uid: z.string().max(64).optional(),
+  generateName: z.string().max(200).optional().describe('Beginning of a name that the server completes.'),
+  uid: z.string().max(64).optional().describe('Tells this object from an earlier one of the same name.'),
   labels: z.record(z.string().max(317), z.string().max(256)).optional().describe('Key/value pairs that selectors match.'),
-  annotations: z.record(z.string().max(317), z.string()).optional(),
+  annotations: z.record(z.string().max(317), z.string()).optional().describe('Notes of people and programs; nothing selects by them.'),
   generation: z.int().nonnegative().optional().describe('Grows by one with each change of the spec.'),
-  resourceVersion: z.string().max(32).optional(),
-  creationTimestamp: Timestamp.nullish(),
-  deletionTimestamp: Timestamp.nullish(),
+  resourceVersion: z
+    .string()
+    .max(32)
+    .optional()
+    .describe('Changes with every change of the object; a write that carries an old one is refused.'),
+  creationTimestamp: Timestamp.nullish().describe('When it was created.'),
+  deletionTimestamp: Timestamp.nullish().describe('When its deletion was asked for; it goes when nothing of it is left on a machine.'),
   deletionGracePeriodSeconds: z.int().nonnegative().nullish(),
-  finalizers: z.array(z.string().max(317)).max(50).optional(),
-  ownerReferences: z.array(OwnerReference).max(50).optional(),
-  managedFields: z.array(ManagedFieldsEntry).max(200).optional(),
+  finalizers: z.array(z.string().max(317)).max(50).optional().describe('Who has to let go before it can vanish.'),
+  ownerReferences: z.array(OwnerReference).max(50).optional().describe('The objects that it belongs to.'),
+  managedFields: z.array(ManagedFieldsEntry).max(200).optional().describe('Who owns which field.'),
   // Sent by Kubernetes clients out of habit; accepted and dropped, since all kinds are cluster-scoped.
   namespace: z.string().max(64).optional(),
   selfLink: z.string().max(1024).optional(),

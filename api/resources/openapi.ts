@@ -34,13 +34,21 @@ const metadataListTypes: Kind['listTypes'] = {
   'metadata.managedFields': { type: 'atomic' },
 };
 
+const envelope = {
+  apiVersion: 'Group and version of the kind.',
+  kind: 'Which kind of object this is.',
+  metadata: 'Name, labels and the rest that all objects share.',
+};
+
 /** The kind's schema as OpenAPI 3.0 has it, with Kubernetes' list types; the caller may change it. */
 export function jsonSchemaOf(kind: Kind): JsonSchema {
   const schema = z.toJSONSchema(kind.schema, { target: 'openapi-3.0', io: 'input', unrepresentable: 'any' }) as JsonSchema;
   tidy(schema);
   schema.description = kind.description;
-  const metadata = schema.properties?.metadata;
-  if (metadata !== undefined) metadata.description ??= 'Name, labels and the rest that all objects share.';
+  for (const [name, description] of Object.entries(envelope)) {
+    const property = schema.properties?.[name];
+    if (property !== undefined) property.description ??= description;
+  }
   const listTypes = { ...metadataListTypes, ...kind.listTypes };
   annotateLists(schema, '', listTypes);
   return schema;

@@ -7,13 +7,13 @@ export const DesiredState = z.enum(['inactive', 'loaded', 'launched']);
 export type DesiredState = z.infer<typeof DesiredState>;
 
 const SelectorExpression = z.strictObject({
-  key: z.string().min(1).max(317),
-  operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']),
-  values: z.array(z.string().max(256)).max(100).optional(),
+  key: z.string().min(1).max(317).describe('Label key.'),
+  operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('How the label relates to the values.'),
+  values: z.array(z.string().max(256)).max(100).optional().describe('For In and NotIn.'),
 });
 export const LabelSelector = z.strictObject({
-  matchLabels: z.record(z.string().max(317), z.string().max(256)).optional(),
-  matchExpressions: z.array(SelectorExpression).max(50).optional(),
+  matchLabels: z.record(z.string().max(317), z.string().max(256)).optional().describe('Labels that must have these values.'),
+  matchExpressions: z.array(SelectorExpression).max(50).optional().describe('Further requirements; all must hold.'),
 });
 export type LabelSelector = z.infer<typeof LabelSelector>;
 
@@ -50,7 +50,7 @@ export const Placement = z.strictObject({
 export type Placement = z.infer<typeof Placement>;
 
 /** A Kubernetes quantity: cpu in cores ("500m" is half a core), memory in bytes ("256Mi"). */
-const Quantity = z.string().max(32);
+const Quantity = (what: string) => z.string().max(32).optional().describe(what);
 
 export const Failover = z.strictObject({
   policy: z
@@ -75,36 +75,37 @@ export const UnitSpec = z.strictObject({
     .record(z.string().max(256), z.record(z.string().max(256), z.union([z.string().max(65_536), z.array(z.string().max(65_536)).max(500)])))
     .optional()
     .describe('The unit file as a map of sections, options and values, instead of content; a list repeats the option.'),
-  placement: Placement.optional(),
+  placement: Placement.optional().describe('Where it may run; the same as an [X-Fleet] section in the unit file.'),
   resources: z
-    .strictObject({ requests: z.strictObject({ cpu: Quantity.optional(), memory: Quantity.optional() }).optional() })
+    .strictObject({
+      requests: z
+        .strictObject({ cpu: Quantity('Cores: "500m" is half of one.'), memory: Quantity('Bytes: "256Mi".') })
+        .optional()
+        .describe('What it needs.'),
+    })
     .optional()
     .describe('What the scheduler sets aside for the unit on its machine.'),
-  failover: Failover.optional(),
+  failover: Failover.optional().describe('What happens when its machine is lost.'),
 });
 export type UnitSpec = z.infer<typeof UnitSpec>;
 
 /** Joined on read; never stored as one value. */
 export const UnitStatus = z.strictObject({
-  observedGeneration: z.int().optional(),
-  conditions: z.array(Condition).optional(),
-  /** inactive, loaded or launched, derived from what was seen. */
-  currentState: DesiredState.optional(),
-  machine: z.string().optional(),
-  /** systemd's own words for it on that machine. */
-  load: z.string().optional(),
-  active: z.string().optional(),
-  sub: z.string().optional(),
-  result: z.string().optional(),
-  since: z.string().optional(),
-  mainPID: z.int().optional(),
-  restarts: z.int().optional(),
-  /** sha256 of the text that runs there. */
-  contentHash: z.string().optional(),
-  /** Global units: how many machines should run it, have it assigned, and have it ready. */
-  desiredMachines: z.int().optional(),
-  currentMachines: z.int().optional(),
-  readyMachines: z.int().optional(),
+  observedGeneration: z.int().optional().describe('The generation that this status is about.'),
+  conditions: z.array(Condition).optional().describe('Scheduled, Ready and UpToDate, each with its reason.'),
+  currentState: DesiredState.optional().describe('inactive, loaded or launched, derived from what was seen.'),
+  machine: z.string().optional().describe('Id of the machine that it is assigned to.'),
+  load: z.string().optional().describe("systemd's load state of it on that machine."),
+  active: z.string().optional().describe("systemd's active state of it on that machine."),
+  sub: z.string().optional().describe("systemd's sub state of it on that machine."),
+  result: z.string().optional().describe("systemd's result of its last run: success, exit-code, signal, timeout..."),
+  since: z.string().optional().describe('When its active state last changed.'),
+  mainPID: z.int().optional().describe('Its main process on that machine.'),
+  restarts: z.int().optional().describe('How often systemd restarted it.'),
+  contentHash: z.string().optional().describe('sha256 of the text on that machine.'),
+  desiredMachines: z.int().optional().describe('Global units: how many machines should run it.'),
+  currentMachines: z.int().optional().describe('Global units: how many machines have it assigned.'),
+  readyMachines: z.int().optional().describe('Global units: on how many machines it is ready.'),
 });
 export type UnitStatus = z.infer<typeof UnitStatus>;
 
