@@ -26,7 +26,7 @@ const forMachines: readonly PathRule[] = [
 ];
 
 /** Only from this computer: whoever holds an admin certificate must not make it last for ever by issuing the next one. */
-export const kubeconfigPath = '/flotilla/v1/kubeconfigs';
+const certificatesForAdmins = 'kubeconfigs';
 
 const allowed: Decision = { allowed: true };
 
@@ -34,7 +34,7 @@ export function authorize(identity: Identity, attributes: RequestAttributes): De
   if ('path' in attributes && forEverybody.some((rule) => matches(rule, attributes))) return allowed;
   switch (identity.kind) {
     case 'admin':
-      if ('path' in attributes && isBelow(kubeconfigPath, attributes.path) && identity.via === 'certificate') {
+      if ('resource' in attributes && attributes.resource === certificatesForAdmins && identity.via === 'certificate') {
         return refused(`${identity.name} came by certificate; client certificates are issued over the server's unix socket only`);
       }
       return allowed;
@@ -52,8 +52,6 @@ function matches(rule: PathRule, { path, method }: { readonly path: string; read
   if (rule.method !== method.toLowerCase()) return false;
   return rule.path.endsWith('/*') ? path.startsWith(rule.path.slice(0, -1)) : path === rule.path;
 }
-
-const isBelow = (prefix: string, path: string): boolean => path === prefix || path.startsWith(`${prefix}/`);
 
 function wish(attributes: RequestAttributes): string {
   if ('path' in attributes) return `${attributes.method.toLowerCase()} ${attributes.path}`;

@@ -66,6 +66,12 @@ export async function readRequest(pem: string): Promise<PublicKey> {
   }
 }
 
+/** Hex sha256 over the public key (SubjectPublicKeyInfo, DER): names a key pair. */
+export const publicKeySha256 = async (key: PublicKey): Promise<string> =>
+  createHash('sha256')
+    .update(Buffer.from(await webcrypto.subtle.exportKey('spki', key)))
+    .digest('hex');
+
 export interface CertificateContent {
   readonly commonName: string;
   readonly organization?: string;

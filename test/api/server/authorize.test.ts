@@ -25,10 +25,10 @@ const table: { what: string; attributes: RequestAttributes; allowed: string[] }[
   { what: 'renew a machine certificate', attributes: { path: '/agent/v1/renew', method: 'post' }, allowed: [...admins, 'machine'] },
   { what: 'list journals', attributes: { path: '/agent/v1/logs', method: 'get' }, allowed: admins },
   { what: 'scrape metrics', attributes: { path: '/metrics', method: 'get' }, allowed: admins },
-  { what: 'make a join token', attributes: { path: '/flotilla/v1/tokens', method: 'post' }, allowed: admins },
+  { what: 'make a join token', attributes: { resource: 'tokens', verb: 'create' }, allowed: admins },
   {
     what: 'issue a client certificate',
-    attributes: { path: '/flotilla/v1/kubeconfigs', method: 'post' },
+    attributes: { resource: 'kubeconfigs', verb: 'create' },
     allowed: ['local admin', 'loopback admin'],
   },
   { what: 'use a path that nobody listed', attributes: { path: '/debug', method: 'get' }, allowed: admins },
