@@ -1,4 +1,5 @@
 /** The HTTP door put together: one fastify instance, every route from the registry, every request through the same hooks. */
+import { setMaxListeners } from 'node:events';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { type Clock, type Random, sleep } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
@@ -21,6 +22,7 @@ import type { Authorize, HealthCheck, IdentityOf, LogSource, RoutePlugin } from 
 import { sendJson } from './reads.js';
 import { kindRoutes, type RestPorts, servedKind } from './rest.js';
 import { plainAttributes, type Route, RouteRegistry } from './routes.js';
+import type { ServerInfo } from './servers.js';
 import { statusOf } from './status.js';
 import { EventFrames } from './watch.js';
 
@@ -39,6 +41,8 @@ export interface AppOptions {
   readonly logs: LogSource;
   /** This server's name, as it writes it into presence and leadership, and the program's version. */
   readonly server: { readonly name: string; readonly version: string; readonly revision?: string };
+  /** The servers that run, this one among them. */
+  readonly servers: () => readonly Pick<ServerInfo, 'name' | 'urls' | 'version'>[];
   readonly clusterUid: string;
   readonly healthChecks?: readonly HealthCheck[];
   readonly extraPlugins?: readonly RoutePlugin[];
@@ -57,10 +61,14 @@ export async function createApp(options: AppOptions): Promise<App> {
   const { cache, store, clock, kinds, metrics, log } = options;
   const limits: ServerLimits = { ...defaultLimits, ...options.limits };
   const closing = new AbortController();
+  // Every open stream listens for the end, and takes its listener away when it ends itself.
+  setMaxListeners(0, closing.signal);
   const app = fastify({
     logger: false,
     bodyLimit: limits.maxBodyBytes,
     exposeHeadRoutes: false,
+    // Who is connected already is served to the last moment, in the same form as ever.
+    return503OnClosing: false,
     routerOptions: { maxParamLength: limits.maxParameterLength, ignoreTrailingSlash: true },
     // A URL that cannot be decoded reaches no route and no hook, but it deserves the same form of answer.
     frameworkErrors: (error, _request, reply) => sendStatus(reply, statusOf(error, limits.maxBodyBytes).status),
@@ -99,7 +107,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   if (units) {
     routes.add(logRoute({ cache, clock, log, limits, logs: options.logs, quota: logQuota, closing: closing.signal }, units));
   }
-  routes.add(...componentRoutes({ store, cache, clock, server: options.server }));
+  routes.add(...componentRoutes({ store, cache, clock, serverName: options.server.name, servers: options.servers }));
   const served = kinds.map((kind) => {
     const resource = servedKind(kind);
     return kind === units ? { ...resource, subresources: [...resource.subresources, { name: 'log', verbs: ['get'] }] } : resource;
@@ -127,8 +135,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     if (unforeseen) log.error('request failed', { method: request.method, path: pathnameOf(request), error });
     return sendStatus(reply, status);
   });
-  app.setNotFoundHandler((request) => {
-    throw noSuchRoute(routes, request);
+  app.setNotFoundHandler((request, reply) => {
+    const methods = routes.methodsAt(pathnameOf(request));
+    if (methods.length > 0) reply.header('allow', methods.join(', '));
+    throw noSuchRoute(request.method, methods);
   });
   app.addHook('preClose', async () => {
     closing.abort();
@@ -147,16 +157,12 @@ const mount = (app: FastifyInstance, route: Route): void =>
 const pathnameOf = (request: FastifyRequest): string => request.url.split('?', 1)[0] ?? '';
 
 /** 405 where the path is known under other methods, else 404. */
-function noSuchRoute(routes: RouteRegistry, request: FastifyRequest): StatusError {
-  const pathname = pathnameOf(request);
-  const methods = routes.methodsAt(pathname);
-  if (methods.length > 0) {
-    return new StatusError(
-      'MethodNotAllowed',
-      `${request.method} is not possible here; ${methods.join(', ')} ${methods.length === 1 ? 'is' : 'are'}`,
-    );
-  }
-  return new StatusError('NotFound', 'the server could not find the requested resource');
+function noSuchRoute(method: string, possible: readonly string[]): StatusError {
+  if (possible.length === 0) return new StatusError('NotFound', 'the server could not find the requested resource');
+  return new StatusError(
+    'MethodNotAllowed',
+    `${method} is not possible here; ${possible.join(', ')} ${possible.length === 1 ? 'is' : 'are'}`,
+  );
 }
 
 function sendStatus(reply: FastifyReply, status: StatusError): FastifyReply {
@@ -175,8 +181,6 @@ function versionRoute({ server, clusterUid }: AppOptions): Route {
     minor,
     gitVersion: `v${major}.${minor}.${patch}+flotilla.${server.version}`,
     gitCommit: server.revision ?? 'unknown',
-    gitTreeState: 'clean',
-    buildDate: '1970-01-01T00:00:00Z',
     goVersion: `node ${process.version}`,
     compiler: 'v8',
     platform: `${process.platform}/${process.arch === 'x64' ? 'amd64' : process.arch}`,

@@ -19,6 +19,7 @@ import { renderList, renderObject } from './representation.js';
 import { groupPath } from './rest.js';
 import type { Route } from './routes.js';
 import { selection } from './selection.js';
+import type { ServerInfo } from './servers.js';
 
 const ComponentStatus = z.strictObject({
   type: z.enum(['etcd', 'server']),
@@ -78,8 +79,10 @@ export interface ComponentPorts {
   readonly store: Pick<Store, 'members' | 'get'>;
   readonly cache: Pick<ClusterCache, 'keys' | 'presences' | 'revision' | 'synced'>;
   readonly clock: Clock;
-  /** This server's own name, as it writes it into presence and leadership. */
-  readonly server: { readonly name: string; readonly version: string };
+  /** This server's name, as it writes it into presence and leadership. */
+  readonly serverName: string;
+  /** The servers that run, this one among them. */
+  readonly servers: () => readonly Pick<ServerInfo, 'name' | 'urls' | 'version'>[];
 }
 
 const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
@@ -87,36 +90,45 @@ const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`
 /** What stands under the leadership key: the leader's name as it also writes it into presence. Anything else is not ours to guess. */
 const Leadership = z.object({ server: z.string() });
 
-export async function listComponents({ store, cache, server }: ComponentPorts): Promise<Component[]> {
-  const members = await store.members();
-  const etcd = members.map(
-    (member): Component => ({
-      name: `etcd-${member.name === '' ? member.id : member.name}`,
+export async function listComponents(ports: ComponentPorts): Promise<Component[]> {
+  const [etcd, servers] = await Promise.all([etcdMembers(ports.store), listServers(ports)]);
+  return [...etcd, ...servers].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+const etcdMembers = async (store: Pick<Store, 'members'>): Promise<Component[]> =>
+  (await store.members()).map(
+    ({ id, name, endpoints, healthy, isLeader, message, version, dbSizeBytes }): Component => ({
+      name: `etcd-${name === '' ? id : name}`,
       type: 'etcd',
-      healthy: member.healthy,
-      leader: member.isLeader,
-      message: member.message !== '' ? member.message : member.dbSizeBytes === undefined ? '' : `database ${mib(member.dbSizeBytes)}`,
-      endpoints: member.endpoints,
-      ...(member.version !== undefined && { version: member.version }),
-      ...(member.dbSizeBytes !== undefined && { dbSizeBytes: member.dbSizeBytes }),
+      healthy,
+      leader: isLeader,
+      message: healthy && dbSizeBytes !== undefined ? `database ${mib(dbSizeBytes)}` : message,
+      endpoints,
+      ...(version !== undefined && { version }),
+      ...(dbSizeBytes !== undefined && { dbSizeBytes }),
     }),
   );
-  // Servers are known by what they hold: the leadership, and the streams of machines. One that holds neither shows only its own self.
+
+async function listServers({ store, cache, serverName, servers }: ComponentPorts): Promise<Component[]> {
   const leader = await leaderName(store, cache.keys.leader);
-  const streams = new Map<string, number>([[server.name, 0]]);
+  const streams = new Map<string, number>();
   for (const { value } of cache.presences().values()) streams.set(value.server, (streams.get(value.server) ?? 0) + 1);
-  if (leader !== undefined && !streams.has(leader)) streams.set(leader, 0);
-  const servers = [...streams].map(
-    ([name, machines]): Component => ({
+  const running = new Map(servers().map((server) => [server.name, server]));
+  // One that died is still named by what it held until its leases end.
+  const names = new Set([...running.keys(), ...streams.keys(), ...(leader === undefined ? [] : [leader])]);
+  return [...names].map((name): Component => {
+    const server = running.get(name);
+    const machines = streams.get(name) ?? 0;
+    const holds = `holds the streams of ${machines} ${machines === 1 ? 'machine' : 'machines'}`;
+    return {
       name: `server-${name}`,
       type: 'server',
-      healthy: name !== server.name || cache.synced,
+      healthy: server !== undefined && (name !== serverName || cache.synced),
       leader: name === leader,
-      message: `holds the streams of ${machines} ${machines === 1 ? 'machine' : 'machines'}`,
-      ...(name === server.name && { version: server.version }),
-    }),
-  );
-  return [...etcd, ...servers].sort((a, b) => (a.name < b.name ? -1 : 1));
+      message: server ? holds : `is not among the servers that run, and ${holds}`,
+      ...(server && { endpoints: server.urls, version: server.version }),
+    };
+  });
 }
 
 /** The server that leads the controllers; undefined when nobody does. Throws StoreUnavailable. */

@@ -75,13 +75,31 @@ export function logRoute(ports: LogPorts, kind: Kind): Route {
       if (machines.length === 0 && ports.cache.object(kind.plural, unit) === undefined) throw notFound(kind, unit);
       const machine = chooseMachine(unit, machines, query.get('machine') ?? '');
       const gone = holdOpen(request, reply, ports.quota);
-      const signal = AbortSignal.any([gone, ports.closing]);
-      const lines = await ports.logs.open({ unit, machine, ...wanted, signal });
-      const raw = openStream(reply, 'text/plain; charset=utf-8');
-      await copyLines(lines, raw, signal, (error) => ports.log.warn('log stream broke off', { unit, machine, error }));
+      const { signal, release } = eitherOf(gone, ports.closing);
+      try {
+        const lines = await ports.logs.open({ unit, machine, ...wanted, signal });
+        const raw = openStream(reply, 'text/plain; charset=utf-8');
+        await copyLines(lines, raw, signal, (error) => ports.log.warn('log stream broke off', { unit, machine, error }));
+      } finally {
+        release();
+      }
       return reply;
     },
   };
+}
+
+/** Aborts with the first of the two. Unlike `AbortSignal.any`, it leaves nothing behind in the one that outlives it. */
+function eitherOf(first: AbortSignal, second: AbortSignal): { readonly signal: AbortSignal; readonly release: () => void } {
+  const either = new AbortController();
+  const abort = () => either.abort();
+  for (const signal of [first, second]) {
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+  }
+  const release = () => {
+    for (const signal of [first, second]) signal.removeEventListener('abort', abort);
+  };
+  return { signal: either.signal, release };
 }
 
 /** At the reader's pace. A stream that breaks is cut, so that the reader does not take what it has for all there is. */

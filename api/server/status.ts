@@ -53,5 +53,16 @@ export function statusOf(error: unknown, maxBodyBytes: number): { readonly statu
   return { status: new StatusError('InternalError', 'the server failed; its log says how'), unforeseen: true };
 }
 
+/** Warnings are headers, and clients read only so many bytes of those. */
+const maxWarningLength = 512;
+const maxWarnings = 8;
+
 /** `Warning` header values, as kubectl prints them. */
-export const warningHeader = (warning: string): string => `299 - "${warning.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')}"`;
+export function warningHeaders(warnings: readonly string[]): string[] {
+  const left = warnings.length - maxWarnings;
+  const shown = left > 0 ? [...warnings.slice(0, maxWarnings), `and ${left} more warnings`] : warnings;
+  return shown.map((warning) => {
+    const text = warning.length > maxWarningLength ? `${warning.slice(0, maxWarningLength)}...` : warning;
+    return `299 - "${text.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')}"`;
+  });
+}

@@ -10,7 +10,7 @@ import { dryRunOf, queryOf, readOptions, type WriteQuery, wholeNumber, writeQuer
 import { sendJson } from './reads.js';
 import { renderObject } from './representation.js';
 import type { RestPorts } from './rest.js';
-import { warningHeader } from './status.js';
+import { warningHeaders } from './status.js';
 
 const unnamedManager = 'unknown';
 
@@ -23,7 +23,7 @@ const contextOf = (query: WriteQuery): WriteContext => ({
 
 function sendWritten(ports: RestPorts, kind: Kind, request: FastifyRequest, reply: FastifyReply, written: ObjectWritten): FastifyReply {
   const as = negotiate(request.headers.accept, readOptions(queryOf(request)).includeObject);
-  if (written.warnings.length > 0) reply.header('warning', written.warnings.map(warningHeader));
+  if (written.warnings.length > 0) reply.header('warning', warningHeaders(written.warnings));
   // For our own client, which says what became of each manifest; Kubernetes' clients find it out by asking before and after.
   reply.header('flotilla-write', written.created ? 'created' : written.changed ? 'configured' : 'unchanged');
   return sendJson(reply, written.created ? 201 : 200, renderObject(kind, written.object, as, ports.clock.now()));

@@ -63,6 +63,7 @@ export async function startRig(options: Partial<AppOptions> = {}) {
     authorize: adminsOnly,
     logs: noLogs,
     server: { name: 'alpha', version: '0.1.0' },
+    servers: () => [{ name: 'alpha', version: '0.1.0', urls: ['https://alpha:7443'] }],
     clusterUid: 'cluster-uid',
     ...options,
   });
