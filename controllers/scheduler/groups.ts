@@ -15,9 +15,10 @@ export function groupOf(world: World, name: string): Group {
 
   const found = new Set<string>([name]);
   for (const member of found) {
-    // A global unit is no leader: those who name it are told so, and it ties nobody together.
-    if (world.unit(member)?.constraints.global) continue;
-    for (const leader of world.unit(member)?.constraints.machineOf ?? []) if (world.unit(leader)) found.add(leader);
+    for (const leader of world.unit(member)?.constraints.machineOf ?? []) {
+      // A global unit is no leader: those who name it are told so, and it ties nobody together.
+      if (world.unit(leader)?.constraints.global === false) found.add(leader);
+    }
     for (const follower of world.followersOf(member)) found.add(follower);
   }
 
@@ -44,6 +45,13 @@ export function groupOf(world: World, name: string): Group {
   const placed = new Set(members);
   for (const member of [...found].filter((other) => !placed.has(other)).sort()) circles.set(member, circleFrom(member, waitsFor));
   return { members, circles };
+}
+
+/** All that it follows, directly or through others. */
+export function leadersOf(world: World, name: string): Set<string> {
+  const leaders = new Set(world.unit(name)?.constraints.machineOf);
+  for (const leader of leaders) for (const next of world.unit(leader)?.constraints.machineOf ?? []) leaders.add(next);
+  return leaders;
 }
 
 /** Follows one leader after another until one comes up again. */

@@ -2,8 +2,8 @@
  * Where each unit runs. Values in, verdicts out: the world is an index that is told of each verdict at once, so that the next one counts
  * with it. Whatever is placed and still allowed stays where it is; a new machine moves nothing.
  */
-import { groupOf } from './groups.js';
-import { closed, conflictsWith, shortId, unsuited } from './match.js';
+import { groupOf, leadersOf } from './groups.js';
+import { closed, conflictsWith, replaces, shortId, unsuited } from './match.js';
 import { inSum } from './reasons.js';
 import type { Copy, GlobalVerdict, PlannedUnit, Verdict } from './types.js';
 import type { Slot, World } from './world.js';
@@ -82,8 +82,6 @@ class Planner implements Plan {
     const pending: string[] = [];
     for (const name of members) {
       const unit = world.unit(name)!;
-      // A global unit can only be here because others wrongly follow it; they hear of it, it is decided on its own.
-      if (unit.constraints.global) continue;
       const idle = idleReason(unit);
       if (idle) {
         this.#nowhere(name, idle.reason, idle.message);
@@ -102,6 +100,11 @@ class Planner implements Plan {
       const orphaned = this.#orphaned(unit);
       if (orphaned !== undefined) {
         this.#cannot(name, 'LeaderMissing', orphaned);
+        continue;
+      }
+      const contradiction = this.#contradiction(unit);
+      if (contradiction !== undefined) {
+        this.#cannot(name, 'Contradiction', contradiction);
         continue;
       }
       if (!place) {
@@ -147,6 +150,13 @@ class Planner implements Plan {
         return `it follows ${name} (machineOf): ${verdict.message}`;
     }
     return undefined;
+  }
+
+  /** It would drive away whom it follows: placed, it would have to go at once, and so on for ever. */
+  #contradiction({ name, constraints }: PlannedUnit): string | undefined {
+    if (constraints.replaces.length === 0 || constraints.machineOf.length === 0) return undefined;
+    const leader = sorted(leadersOf(this.world, name)).find((other) => replaces(constraints, name, other));
+    return leader && `it replaces ${leader}, which it follows (machineOf)`;
   }
 
   /** Its last copy has to be gone before the next one starts, unless its machine is lost and a second copy is what it asked for. */

@@ -5,7 +5,7 @@ import { World } from '../../../controllers/scheduler/world.js';
 
 export type MachineWords = Partial<Omit<PlannedMachine, 'id'>>;
 export type UnitWords = Partial<Omit<PlannedUnit, 'name' | 'constraints'>> &
-  Partial<Omit<Constraints, 'metadata'>> & { metadata?: Record<string, string[]> };
+  Partial<Omit<Constraints, 'metadata'>> & { metadata?: Record<string, readonly string[]> };
 /** `m1` = settled there; `leaving m1` = on its way out; `loaded m1` = there, not started; `new m1` = not reported yet; `old m1` = of an earlier spec. */
 export type Places = Readonly<Record<string, string | readonly string[]>>;
 
