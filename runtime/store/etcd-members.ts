@@ -69,7 +69,12 @@ function describe(member: IMember, answer: Answer | undefined, alarms: readonly 
     return { ...named, healthy: false, isLeader: false, message };
   }
   const { status } = answer;
-  const troubles = [...new Set([...(alarms ?? []).map((alarm) => `alarm ${alarm.alarm.toUpperCase()}`), ...status.errors])];
+  const troubles = [
+    ...new Set([
+      ...(alarms ?? []).map((alarm) => `alarm ${alarm.alarm.toUpperCase()}`),
+      ...status.errors.filter((error) => !error.includes('alarm:')),
+    ]),
+  ];
   if (status.leader === '0') troubles.push('has no leader');
   if (!alarms) troubles.push('alarms could not be read');
   return {

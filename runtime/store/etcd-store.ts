@@ -328,7 +328,9 @@ function refusal(error: EtcdCallError): Error {
 function failureOf(error: unknown): Failure {
   if (error instanceof EtcdCallError && error.effect === 'refused') {
     const cause = refusal(error);
-    return { effect: 'refused', error: cause, alone: cause instanceof LeaseGone || cause instanceof InvalidWrite };
+    // Splitting also frees the deletions from the company of puts for which there is no space.
+    const alone = cause instanceof LeaseGone || cause instanceof InvalidWrite || /space exceeded/.test(error.message);
+    return { effect: 'refused', error: cause, alone };
   }
   if (error instanceof HistoryGone) return { effect: 'refused', error, alone: false };
   if (error instanceof EtcdCallError && error.effect === 'none') return { effect: 'none', error };

@@ -3,7 +3,7 @@ import { CompareResult, CompareTarget, type ICompare, type IRequestOp, type ITxn
 import { revisionOf } from './etcd-client.js';
 import { entryOf } from './etcd-watch.js';
 import type { BatchAnswer, Item } from './group-commit.js';
-import { deletionMark, SEAL } from './reserved-keys.js';
+import { CHARGE, deletionMark, SEAL } from './reserved-keys.js';
 import type { Compare, Entry, Fence, WriteOutcome } from './store.js';
 import { withWriteId } from './write-id.js';
 
@@ -23,13 +23,17 @@ export function encodeBatch(items: readonly Item[], fence: Fence | undefined, se
       ...(fence ? [encodeCompare({ key: fence.key, createRevision: fence.createRevision })] : []),
       encodeCompare({ key: SEAL, modRevision: seal }),
     ],
-    success: items.map((item, slot) => ({
-      request_txn: {
-        compare: item.write.compares.map(encodeCompare),
-        success: encodeOperations(item, slot),
-        failure: comparedKeys(item).map(readKey),
-      },
-    })),
+    success: [
+      ...items.map((item, slot) => ({
+        request_txn: {
+          compare: item.write.compares.map(encodeCompare),
+          success: encodeOperations(item, slot),
+          failure: comparedKeys(item).map(readKey),
+        },
+      })),
+      // Deletions must get through a full quota, to make room.
+      ...(items.every(({ write }) => onlyDeletes(write.operations)) ? [] : [{ request_put: { key: Buffer.from(CHARGE) } }]),
+    ],
     failure: [...(fence ? [readKey(fence.key)] : []), readKey(SEAL)],
   };
 }
@@ -57,18 +61,18 @@ function outcomeOf(item: Item, nested: ITxnResponse | undefined, revision: numbe
 
 /** Replaces the seal that had revision `seal`, unless somebody has done it already; either way that revision is history. */
 export function encodeSealing(seal: number, id: string): ITxnRequest {
-  return {
-    compare: [encodeCompare({ key: SEAL, modRevision: seal })],
-    success: [{ request_put: { key: Buffer.from(SEAL), value: withWriteId(id, '') } }],
-    failure: [readKey(SEAL)],
-  };
+  const compare = [encodeCompare({ key: SEAL, modRevision: seal })];
+  const put = { request_put: { key: Buffer.from(SEAL), value: withWriteId(id, '') } };
+  // Nested, so that it is possible on a full quota too.
+  return { success: [{ request_txn: { compare, success: [put], failure: [readKey(SEAL)] } }] };
 }
 
 /** The seal's revision, and the revision up to which the history tells the fate of everything that it shut out. */
 export function decodeSealing(answer: ITxnResponse): { seal: number; revision: number } {
   const revision = revisionOf(answer.header.revision);
-  if (answer.succeeded) return { seal: revision, revision };
-  return { seal: revisionOf(answer.responses[0]?.response_range.kvs[0]?.mod_revision ?? '0'), revision };
+  const nested = answer.responses[0]?.response_txn;
+  if (nested?.succeeded) return { seal: revision, revision };
+  return { seal: revisionOf(nested?.responses[0]?.response_range.kvs[0]?.mod_revision ?? '0'), revision };
 }
 
 const comparedKeys = ({ write }: Item): string[] => [...new Set(write.compares.map((compare) => compare.key))];

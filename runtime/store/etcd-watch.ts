@@ -166,7 +166,10 @@ export class EtcdWatch implements Watch {
   #endpoint: Endpoint;
   #cursor: number;
   #closed = false;
+  /** Sessions in a row that did not come to stand. */
   #failures = 0;
+  /** An earlier session broke, and none stands since. */
+  #broken = false;
   /** Proven by reading the history: nothing is missing up to `upTo` once `needs` has been delivered. */
   #proven: { needs: number; upTo: number } | undefined;
   #proving = false;
@@ -228,12 +231,13 @@ export class EtcdWatch implements Watch {
 
   #open(): void {
     const { clock, handler } = this.#options;
-    const resuming = this.#failures > 0;
     // From the cursor and not from the revision after it: a compaction of exactly that next revision is then refused by etcd, which
     // would otherwise leave out the deletions in it without a word. The repeated revision is dropped below.
     this.#session = new WatchSession(this.#endpoint, this.#range, Math.max(1, this.#cursor), clock, {
       created: () => {
-        if (resuming) this.#checkForRestore();
+        this.#failures = 0;
+        if (this.#broken) this.#checkForRestore();
+        this.#broken = false;
       },
       events: (events) => this.#deliver(events),
       progress: (revision) => {
@@ -257,7 +261,6 @@ export class EtcdWatch implements Watch {
       const key = event.kv.key.toString();
       if (!isReserved(key)) events.push(watchEventOf(key, event));
     }
-    this.#failures = 0;
     if (events.length > 0) this.#options.handler.events(events, this.#cursor);
     this.#reportProven();
   }
@@ -265,7 +268,8 @@ export class EtcdWatch implements Watch {
   #retry(error: Error): void {
     const { clock, random, endpoints } = this.#options;
     if (this.#closed) return;
-    if (this.#failures === 0) this.#interrupted(error);
+    if (!this.#broken) this.#interrupted(error);
+    this.#broken = true;
     const delayMs = Math.min(BACKOFF_MS.longest, BACKOFF_MS.first * 2 ** this.#failures) * (0.5 + random() / 2);
     this.#failures++;
     this.#endpoint = endpoints.after(this.#endpoint);
@@ -276,7 +280,6 @@ export class EtcdWatch implements Watch {
   #checkForRestore(): void {
     this.#options.currentRevision().then(
       (revision) => {
-        this.#failures = 0;
         if (this.#closed || revision >= this.#cursor) return;
         this.close();
         this.#options.handler.compacted();

@@ -62,8 +62,10 @@ const MAX_ITEMS = 120;
 const MAX_BYTES = 1024 * 1024;
 /** Bytes that each key costs beside its text. */
 const FRAMING_BYTES = 64;
-/** etcd's default for operations in a transaction; a nested one shares them with what surrounds it. */
-const MAX_OPERATIONS = 128;
+/**
+ * etcd's default for operations in a transaction is 128; a nested one shares them with what surrounds it, and one is the store's own.
+ */
+const MAX_OPERATIONS = 127;
 const MAX_IN_FLIGHT = 4;
 /** How far a batch looks past writes that do not fit into it. */
 const MAX_LOOK_AHEAD = 4 * MAX_ITEMS;
