@@ -12,6 +12,7 @@ import { type Clock, type Random, sleep } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
 import type { Metrics } from '../runtime/metrics.js';
 import { Convergence } from './converge.js';
+import type { UnitFiles } from './files.js';
 import { DiskStateFiles, DiskUnitFiles } from './files-disk.js';
 import { JoinRefused, join, renew, renewAtMs } from './join.js';
 import { LastKnownGood } from './last-known-good.js';
@@ -92,21 +93,22 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   }
 }
 
-interface Parts {
+/** What the agent finds on its machine. */
+export interface AgentParts {
   readonly systemd: Systemd;
   readonly machine: string;
   readonly bootID: string;
   readonly isUserManager: boolean;
   readonly info: Awaited<ReturnType<typeof machineInfo>>;
-  readonly files: DiskUnitFiles;
+  readonly files: UnitFiles;
   readonly records: Records;
   readonly lastKnownGood: LastKnownGood;
   readonly pki: Pki;
 }
 
-class Agent implements StreamHandler {
+export class Agent implements StreamHandler {
   readonly #options: AgentOptions;
-  readonly #parts: Parts;
+  readonly #parts: AgentParts;
   readonly #convergence: Convergence;
   readonly #reporter: Reporter;
   readonly #logs: Logs;
@@ -121,7 +123,7 @@ class Agent implements StreamHandler {
   #isToldWhatBelongs = false;
   #resyncSoon: (() => void) | undefined;
 
-  constructor(options: AgentOptions, parts: Parts) {
+  constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
     this.#parts = parts;
     const { clock, random, log, metrics } = options;
