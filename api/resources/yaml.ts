@@ -143,6 +143,12 @@ function parseDocument(source: string, firstLine: number, nodeLimit: number): { 
   const tree = new EventTree(events, source);
   const [value] = values;
   const { nodes, problem } = measureValue(value, nodeLimit);
+  if (nodes > nodeLimit && nodeLimit < maxNodes) {
+    throw new YamlError(
+      `the documents up to here have more than ${maxNodesOfText} nodes in all, aliases counted as often as they are used`,
+      positionAt(tree.offsetOf([])),
+    );
+  }
   if (problem !== undefined) {
     const at = problem.path.length === 0 ? '' : `${fieldPath(problem.path)}: `;
     throw new YamlError(`${at}${problem.message}`, positionAt(tree.offsetOf(problem.path)));

@@ -246,17 +246,14 @@ test('manifests: alias bombs are stopped before anybody expands them, many small
           .join(',')}]\n`,
     )
     .join('');
-  const start = performance.now();
+  // Expanded, this one would be 400 million nodes: no machine would come to the next line.
   assert.match(read('a.yaml', bomb).errors.join(), /has more than 20000 nodes/);
-  const small = levels
-    .slice(0, 5)
-    .map((_, index) => bomb.split('\n')[index])
-    .join('\n'); // prettier-ignore
+  // Each of these stays below the limit of one document.
+  const small = bomb.split('\n').slice(0, 4).join('\n');
   const { errors } = read('a.yaml', `---\n${small}\n`.repeat(400));
   assert.equal(errors.length, 400);
-  assert.ok(errors.filter((error) => /has more than \d+ nodes/.test(error)).length > 300);
-  // Expanded, the first alone would be 400 million nodes.
-  assert.ok(performance.now() - start < 5000);
+  assert.match(errors[0] ?? '', /kind: is required/);
+  assert.ok(errors.filter((error) => /have more than 200000 nodes in all/.test(error)).length > 300);
 });
 
 test('manifests: an error never quotes the source, which may hold a secret', () => {
