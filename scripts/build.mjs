@@ -36,8 +36,8 @@ export async function build() {
     legalComments: 'none',
     banner: { js: banner },
     define: { 'process.env.FLOTILLA_VERSION': JSON.stringify(version) },
-    // dbus-next's optional native socket: it falls back to node:net when this is missing.
-    external: ['usocket'],
+    // Optional to dbus-next: a native socket (it falls back to node:net) and bus addresses kept by an X server (not ours).
+    external: ['usocket', 'x11'],
     logLevel: 'warning',
   });
   // etcd3 reads its protocol files at run time, from a folder beside its code.

@@ -1,0 +1,2 @@
+/** The version that was built in, `development` where the program runs from its sources. */
+export const version = process.env.FLOTILLA_VERSION ?? 'development';
