@@ -361,45 +361,55 @@ class Planner implements Plan {
     }
     for (const together of this.#clusters([...waiting])) {
       // Leaders that already run somewhere bind their followers to that machine.
-      const bound = new Map<string, string>();
-      for (const name of together) {
-        for (const leader of this.#leaders(name)) {
-          const machine = staying.get(leader);
-          if (machine !== undefined) bound.set(machine, leader);
-        }
-      }
-      if (bound.size === 0) {
-        const target = this.#findWithFollowers(together, staying) ?? this.#find(together);
-        if ('slot' in target) {
-          for (const name of together) this.#settle(name, target.slot, staying);
-          continue;
-        }
-        if (together.length === 1) {
-          this.#say(together[0]!, { go: 'unschedulable', reason: target.reason, message: target.message });
-          continue;
-        }
-        // One follower that fits nowhere must not keep the others from running.
-        const roots = together.filter((name) => !this.#leaders(name).some((leader) => waiting.has(leader)));
-        const fallback = this.#find(roots);
-        if ('message' in fallback) {
-          for (const name of roots) this.#say(name, { go: 'unschedulable', reason: fallback.reason, message: fallback.message });
-          for (const name of together.filter((other) => !roots.includes(other))) this.#join(name, undefined, staying);
-          continue;
-        }
-        for (const name of together) {
-          if (roots.includes(name)) this.#settle(name, fallback.slot, staying);
-          else this.#join(name, fallback.slot, staying);
-        }
+      const isBound = together.some((name) => this.#leaders(name).some((leader) => staying.has(leader)));
+      const whole = isBound ? undefined : (this.#findWithFollowers(together, staying) ?? this.#find(together));
+      if (whole && 'slot' in whole) {
+        for (const name of together) this.#settle(name, whole.slot, staying);
+      } else if (whole && together.length === 1) {
+        this.#say(together[0]!, { go: 'unschedulable', reason: whole.reason, message: whole.message });
+      } else this.#placeEach(together, staying);
+    }
+  }
+
+  /** Not all of a group fit on one machine: one that fits nowhere must not keep the others from running. */
+  #placeEach(together: readonly string[], staying: Map<string, string>): void {
+    let near: Slot | undefined;
+    for (const name of together) {
+      const leaders = this.#leaders(name);
+      if (leaders.length > 0) {
+        this.#follow(name, leaders, staying);
         continue;
       }
-      for (const name of together) {
-        const own = [...new Set(this.#leaders(name).flatMap((leader) => staying.get(leader) ?? []))];
-        if (own.length > 1) {
-          const spelled = own.map((machine) => `${bound.get(machine) ?? 'another'} on ${shortId(machine)}`).join(', ');
-          this.#say(name, { go: 'unschedulable', reason: 'LeadersApart', message: `the units that it follows run apart: ${spelled}` });
-        } else this.#join(name, this.world.slot(own[0] ?? bound.keys().next().value!)!, staying);
-      }
+      const isGoodNear = near !== undefined && this.#refusal([name], near) === undefined;
+      const target = this.#findWithFollowers([name], staying) ?? (isGoodNear ? { slot: near! } : this.#find([name]));
+      if ('slot' in target) {
+        this.#settle(name, target.slot, staying);
+        near ??= target.slot;
+      } else this.#say(name, { go: 'unschedulable', reason: target.reason, message: target.message });
     }
+  }
+
+  /** A follower goes where its leaders are, or nowhere. */
+  #follow(name: string, leaders: readonly string[], staying: Map<string, string>): void {
+    const absent = leaders.find((leader) => !staying.has(leader));
+    if (absent !== undefined) {
+      this.#waitForLeader(name, absent);
+      return;
+    }
+    const machine = staying.get(leaders[0]!)!;
+    if (leaders.some((leader) => staying.get(leader) !== machine)) {
+      const spelled = leaders.map((leader) => `${leader} on ${shortId(staying.get(leader)!)}`).join(', ');
+      this.#say(name, { go: 'unschedulable', reason: 'LeadersApart', message: `the units that it follows run apart: ${spelled}` });
+      return;
+    }
+    const slot = this.world.slot(machine)!;
+    const against = this.#refusal([name], slot);
+    if (against === undefined) {
+      this.#settle(name, slot, staying);
+      return;
+    }
+    const message = `it follows ${leaders.join(', ')} to machine ${shortId(machine)}: ${against}`;
+    this.#say(name, { go: 'unschedulable', reason: 'Unschedulable', message });
   }
 
   /** Pending units that follow each other, in their order. */
@@ -416,24 +426,6 @@ class Planner implements Plan {
     }
     const order = new Map(pending.map((name, index) => [name, index]));
     return [...new Set(clusterOf.values())].map((cluster) => cluster.sort((a, b) => order.get(a)! - order.get(b)!));
-  }
-
-  /** One of a group goes where its leaders are, or not at all; who follows nobody may go elsewhere. */
-  #join(name: string, slot: Slot | undefined, staying: Map<string, string>): void {
-    const leaders = this.#leaders(name);
-    const absent = leaders.find((leader) => !staying.has(leader));
-    if (absent !== undefined || !slot) {
-      this.#waitForLeader(name, absent ?? leaders[0]!);
-      return;
-    }
-    const against = this.#refusal([name], slot);
-    const place = against === undefined ? { slot } : leaders.length === 0 ? this.#find([name]) : undefined;
-    if (place && 'slot' in place) {
-      this.#settle(name, place.slot, staying);
-      return;
-    }
-    const message = place?.message ?? `it follows ${leaders.join(', ')} to machine ${shortId(slot.id)}: ${against}`;
-    this.#say(name, { go: 'unschedulable', reason: place?.reason ?? 'Unschedulable', message });
   }
 
   #waitForLeader(name: string, leader: string): void {

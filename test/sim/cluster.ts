@@ -247,7 +247,9 @@ export class SimCluster {
   }
 
   said(reason: string, about?: string): string[] {
-    return this.events.filter((event) => event.reason === reason && (about === undefined || event.kind === about)).map(({ name, message }) => `${name}: ${message}`);
+    return this.events
+      .filter((event) => event.reason === reason && (about === undefined || event.kind === about))
+      .map(({ name, message }) => `${name}: ${message}`);
   }
 }
 

@@ -351,6 +351,20 @@ const cases: readonly Case[] = [
     why: { c: 'the units that it follows run apart: a on m1000000, b on m2000000' },
   },
   {
+    name: 'two leaders that cannot share a machine run, and who follows both says so',
+    machines: { m1: {}, m2: {} },
+    units: { a: {}, b: { conflicts: ['a'] }, c: { machineOf: ['a', 'b'] } },
+    says: { a: 'place m1', b: 'place m2', c: 'unschedulable' },
+    why: { c: 'the units that it follows run apart: a on m1000000, b on m2000000' },
+  },
+  {
+    name: 'a follower that replaces whom it follows is never placed',
+    machines: { m1: {} },
+    units: { a: {}, b: { machineOf: ['a'] }, c: { machineOf: ['b'], replaces: ['a'] } },
+    says: { a: 'place m1', b: 'place m1', c: 'unschedulable' },
+    why: { c: 'it replaces a, which it follows (machineOf)' },
+  },
+  {
     name: 'a leader that comes back goes where its followers are',
     machines: { m1: {}, m2: {} },
     units: { a: {}, b: {}, lead: {}, side: { machineOf: ['lead'] } },
