@@ -5,6 +5,10 @@ import { type InstallLink, type OwnFile, parseOwnFile, renderOwnFile } from '../
 export class MemoryUnitFiles implements UnitFiles {
   /** Path below the directory → content; '-> name' for a link. */
   readonly entries = new Map<string, string>();
+  /** How often something was put in place or removed. */
+  writes = 0;
+  /** Planted: a unit file that was written is not there when it is looked for. */
+  loses = false;
   readonly #staged = new Map<string, string>();
   readonly #kept = new Map<string, string>();
 
@@ -13,6 +17,7 @@ export class MemoryUnitFiles implements UnitFiles {
   }
 
   read(name: string): OwnFile | 'foreign' | undefined {
+    if (this.loses) return undefined;
     const content = this.entries.get(name);
     return content === undefined ? undefined : (parseOwnFile(content) ?? 'foreign');
   }
@@ -28,6 +33,7 @@ export class MemoryUnitFiles implements UnitFiles {
     if (this.read(name) === 'foreign') throw new ForeignFile(`${name} is not ours`);
     if (current !== undefined) this.#kept.set(name, current);
     this.entries.set(name, staged);
+    this.writes += 1;
     this.#staged.delete(name);
   }
 
@@ -50,6 +56,7 @@ export class MemoryUnitFiles implements UnitFiles {
   remove(name: string): void {
     if (this.read(name) === 'foreign') throw new ForeignFile(`${name} is not ours`);
     this.link(name, []);
+    this.writes += 1;
     for (const map of [this.entries, this.#staged, this.#kept]) map.delete(name);
   }
 
