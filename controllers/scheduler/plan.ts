@@ -223,6 +223,12 @@ class Planner implements Plan {
           for (const name of together) this.#stay(name, machine, 'MachineLost', message);
           continue;
         }
+        const stopping = together.map((name) => this.#waitsForStop(world.unit(name)!)).find((why) => why !== undefined);
+        if (stopping !== undefined) {
+          for (const name of together)
+            this.#stay(name, machine, 'MachineLost', `machine ${id} does not answer; before it runs elsewhere: ${stopping}`);
+          continue;
+        }
         const target = this.#find(together);
         if ('message' in target) {
           const message = `machine ${id} does not answer, and there is nowhere else to go: ${target.message}`;

@@ -81,6 +81,8 @@ export class SimCluster {
   readonly servers: SimServer[] = [];
   readonly random: () => number;
   readonly log: typeof silentLogger;
+  /** Called when a machine starts a unit, before anything else happens. */
+  onStart: (agent: SimAgent, unit: string) => void = () => {};
   #uids = 0;
 
   constructor({ random = () => 0.5, log = silentLogger }: SimOptions = {}) {
@@ -402,6 +404,7 @@ export class SimAgent {
       if (!this.running.has(unit)) {
         this.running.set(unit, { hash: assignment.textHash, assignedAt: assignment.assignedAt, since: clock.now().toISOString() });
         this.history.push(`start ${unit}`);
+        this.cluster.onStart(this, unit);
       }
       const state = { active: 'active', sub: 'running', runningHash: assignment.textHash, ...this.outcome(unit, assignment.textHash) };
       await this.#report(assignment, { ...state, since: this.running.get(unit)!.since });
