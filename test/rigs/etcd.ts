@@ -121,14 +121,20 @@ async function readHistory(endpoint: string, prefix: string): Promise<HistoricEv
   const answer = await post('/v3/watch', { create_request: { ...all, start_revision: 1 } }, abort.signal);
   const events: HistoricEvent[] = [];
   const decode = (base64 = '') => Buffer.from(base64, 'base64').toString();
-  let text = '';
+  // Lines of JSON, each of up to all events: gathered in pieces, for they may have many megabytes.
+  let line: Buffer[] = [];
   for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
-    text += Buffer.from(chunk).toString('latin1');
-    const lines = text.split('\n');
-    text = lines.pop() ?? '';
+    const lines: string[] = [];
+    let rest = Buffer.from(chunk);
+    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+      lines.push(Buffer.concat([...line, rest.subarray(0, end)]).toString());
+      line = [];
+      rest = rest.subarray(end + 1);
+    }
+    line.push(rest);
     let reached = 0;
-    for (const line of lines) {
-      const { result } = JSON.parse(line) as GatewayWatchLine;
+    for (const text of lines) {
+      const { result } = JSON.parse(text) as GatewayWatchLine;
       for (const { type, kv } of result.events ?? []) {
         reached = Number(kv.mod_revision);
         const key = decode(kv.key);
@@ -141,6 +147,8 @@ async function readHistory(endpoint: string, prefix: string): Promise<HistoricEv
   abort.abort();
   return events;
 }
+
+const NEWLINE = 0x0a;
 
 interface GatewayWatchLine {
   readonly result: {
