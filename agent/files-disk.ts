@@ -15,6 +15,7 @@ import {
   rmSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
   writeSync,
 } from 'node:fs';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
@@ -86,7 +87,7 @@ export class DiskUnitFiles implements UnitFiles {
     }
     this.#failpoint('kept');
     renameSync(this.#staged(name), path);
-    syncDirectory(this.#directory);
+    this.#announce();
     this.#failpoint('committed');
   }
 
@@ -98,7 +99,7 @@ export class DiskUnitFiles implements UnitFiles {
   rollBack(name: string): void {
     if (this.read(name) === 'foreign') throw new ForeignFile(`${this.path(name)} is not ours`);
     renameSync(this.#kept(name), this.path(name));
-    syncDirectory(this.#directory);
+    this.#announce();
     this.#failpoint('rolled-back');
   }
 
@@ -114,7 +115,7 @@ export class DiskUnitFiles implements UnitFiles {
     this.#failpoint('unlinked');
     if (current) {
       unlinkSync(path);
-      syncDirectory(this.#directory);
+      this.#announce();
     }
     this.#failpoint('removed');
     rmSync(this.#staged(name), { force: true });
@@ -146,6 +147,16 @@ export class DiskUnitFiles implements UnitFiles {
     const problem = unitNameProblem(name);
     if (problem !== undefined) throw new Error(problem);
     return join(this.#directory, name);
+  }
+
+  /**
+   * Makes the change safe, and visible to systemd: it looks through the directory again only when its time stamp is another one, and
+   * kernels before 6.13 stamp by the clock's tick, so that a second change within a tick would not be seen.
+   */
+  #announce(): void {
+    syncDirectory(this.#directory);
+    const now = (performance.timeOrigin + performance.now()) / 1_000;
+    utimesSync(this.#directory, now, now);
   }
 
   /** Links to the unit's file that exist, relative to the directory. */

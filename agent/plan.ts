@@ -106,7 +106,7 @@ function launch(world: World, desired: AgentAssignment): Plan {
   const isStarted = record?.stopping !== true && sameStart(record?.started, start);
   if (isStarted) {
     if (!world.isDriftDue || !isDown(seen)) return finish(placeQuietly);
-    return finish([...placeQuietly, ...afresh(seen), { do: 'start', start, why: 'stopped by hand, wanted launched' }]);
+    return finish([...afresh(seen), ...placeQuietly, { do: 'start', start, why: 'stopped by hand, wanted launched' }]);
   }
 
   const reason = reasonToRestart(world, start);
@@ -123,7 +123,7 @@ function launch(world: World, desired: AgentAssignment): Plan {
   if (isDown(seen)) {
     const why = record?.started?.boot === bootID ? (reason ?? 'wanted launched') : 'wanted launched';
     const steps = refused ? rollBack : place(world, text, desired, seen.load !== 'not-found');
-    return finish([...steps, ...afresh(seen), { do: 'start', start, why }]);
+    return finish([...afresh(seen), ...steps, { do: 'start', start, why }]);
   }
 
   const why = reason ?? 'it was being stopped, wanted launched';
@@ -148,7 +148,7 @@ function place({ name, file }: World, text: string, desired: AgentAssignment, is
   ];
 }
 
-/** A failed run keeps the old file loaded, and its start limit. */
+/** A failed run keeps the old file loaded, and its start limit: let go first, it costs no reload. */
 const afresh = (seen: SeenUnit): Step[] => (seen.active === 'failed' ? [{ do: 'resetFailed', why: 'it starts afresh' }] : []);
 
 function accept({ record }: World, { unitUid, generation, template }: AgentAssignment): Step[] {

@@ -79,6 +79,24 @@ test('SEMANTICS 15: a reload only when something keeps the old file loaded', asy
   assert.match(world.systemd.runningText('web.service') ?? '', /sleep 1000/);
 });
 
+test('SEMANTICS 15: no reload for a failed unit whose text changed', async () => {
+  const world = await AgentWorld.start();
+  await world.want(assignment('web.service', service('ExecStart=/bin/sh -c "exit 3"')));
+  const changes = await world.changesDuring(() => world.want(assignment('web.service', service(), { generation: 2 })));
+  assert.deepEqual(changes, ['resetFailed web.service', 'start web.service']);
+  assert.deepEqual(world.systemd.violations, []);
+});
+
+test('SEMANTICS 11: a restart request restarts once, and a new agent does not repeat it', async () => {
+  const world = await AgentWorld.start();
+  await world.want(assignment('web.service'));
+  const asked = assignment('web.service', service(), { restart: '2026-01-01T12:00:00Z' });
+  assert.deepEqual(await world.changesDuring(() => world.want(asked)), ['stop web.service', 'start web.service']);
+  world.killAgent();
+  await world.startAgent();
+  assert.deepEqual(await world.changesDuring(() => world.want(asked)), []);
+});
+
 test('SEMANTICS 8: removed means stopped, file gone, and reported gone', async () => {
   const world = await AgentWorld.start();
   await world.want(assignment('web.service', `${service()}[Install]\nWantedBy=multi-user.target\n`));

@@ -34,6 +34,7 @@ export class AgentWorld {
   state = new MemoryStateFiles();
   agent!: Convergence;
   #boot = 1;
+  #life = { isOver: false };
 
   constructor(options: Omit<FakeSystemdOptions, 'files'> = {}) {
     this.systemd = new FakeSystemd({ ...options, files: this.files });
@@ -48,9 +49,11 @@ export class AgentWorld {
   /** `isTold`: a server has said what belongs here. */
   async startAgent(isTold = true): Promise<void> {
     const records = await Records.open(this.state, silentLogger);
+    const life = { isOver: false };
+    this.#life = life;
     this.agent = new Convergence({
-      systemd: this.systemd,
-      files: this.files,
+      systemd: mortal(this.systemd, life),
+      files: mortal(this.files, life),
       records,
       bootID: `boot-${this.#boot}`,
       clock: this.clock,
@@ -64,6 +67,7 @@ export class AgentWorld {
 
   /** The agent's process is gone at once: nothing that it still does reaches disk or systemd. */
   killAgent(): void {
+    this.#life.isOver = true;
     this.state.isDead = true;
     this.state = this.state.survivor();
     this.systemd.forgetListeners();
@@ -102,4 +106,18 @@ export class AgentWorld {
     await work();
     return this.systemd.changes.slice(before);
   }
+}
+
+/** The same object, until its user is dead: what it asks for then never happens. What it had asked before still does. */
+function mortal<Port extends object>(port: Port, life: { readonly isOver: boolean }): Port {
+  return new Proxy(port, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        if (life.isOver) throw new Error('killed');
+        return Reflect.apply(value, target, args) as unknown;
+      };
+    },
+  });
 }
