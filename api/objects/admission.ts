@@ -154,7 +154,7 @@ export class Admission {
     const form = storedFormOf(kind, object);
     if (live !== undefined && form.text === undefined) checkTextIsKnown(live);
     const references = checkReferences(cache, kind, form, live?.row.value);
-    if (references.errors.length > 0) throw new UnmetReference(invalid(kind, name, references.errors), references.compares);
+    if (references.errors.length > 0) throw invalid(kind, name, references.errors);
 
     const managedFields = managedFieldsFor(live, ownersOf(object));
     const contentChanged = live === undefined || !sameApartFromMetadata(object, live.object);
@@ -221,18 +221,6 @@ export class Admission {
       .now()
       .toISOString()
       .replace(/\.\d+Z$/, 'Z');
-  }
-}
-
-/** Refused for what other objects are: `reads` are the revisions of those that were looked at. */
-export class UnmetReference extends Error {
-  override readonly name = 'UnmetReference';
-
-  constructor(
-    readonly status: StatusError,
-    readonly reads: readonly Compare[],
-  ) {
-    super(status.message);
   }
 }
 

@@ -1,33 +1,29 @@
-/**
- * The one way to write an object (SEMANTICS 6): HTTP and controllers come through here alike. Every write is decided on what the cache
- * holds, committed on condition that it still is so, and decided anew when it was not. An answer that depends on what there is ("unchanged",
- * a conflict, "not found") is confirmed in the store before it is given, since the cache may be behind another server's writes.
- */
+/** The one way to write an object (SEMANTICS 6): HTTP and controllers come through here alike. docs/decisions/0005 says why it is as it is. */
 import { randomUUID } from 'node:crypto';
 import { type Clock, type Random, systemClock } from '../../runtime/clock.js';
-import { type Logger, silentLogger } from '../../runtime/log.js';
-import { type Compare, type Entry, OutcomeUnknown, type Store, StoreUnavailable, type Write } from '../../runtime/store/store.js';
+import type { Logger } from '../../runtime/log.js';
+import type { Compare, Store } from '../../runtime/store/store.js';
 import { StatusError } from '../resources/errors.js';
 import type { Keys } from '../resources/keys.js';
 import type { Kind } from '../resources/kinds.js';
 import { apiVersionOf } from '../resources/registry.js';
 import { unitTypes } from '../resources/unit-name.js';
-import { Admission, type Admitted, type Live, liveOf, UnmetReference } from './admission.js';
+import { Admission, type Admitted, type Live } from './admission.js';
 import { type Candidate, readCandidate } from './candidate.js';
+import { ConditionalWrites, type Decision } from './conditional-write.js';
 import { isObject, type JsonObject, unsafeJson } from './json.js';
-import { KeyedMutex } from './keyed-mutex.js';
 import { type Patch, patched } from './patch.js';
-import type { BrokenRow, ClusterCache, DeleteOptions, Joined, ObjectDoor, ObjectWritten, WriteContext } from './ports.js';
+import type { ClusterCache, DeleteOptions, Joined, ObjectDoor, ObjectWritten, WriteContext } from './ports.js';
 import { followersOf, isAssignable, someOf, waitsFor } from './references.js';
 import { objectVersion, revisionSeen } from './resource-version.js';
 import { SchemaCheck } from './schema-check.js';
-import { badRequest, conflict, invalid, modified, notFound } from './status-errors.js';
+import { badRequest, conflict, modified, notFound } from './status-errors.js';
 import { deleteOperations, putOperations, type WholeObject } from './storage.js';
 
 export interface ObjectDoorOptions {
   readonly kinds: readonly Kind[];
   readonly cache: ClusterCache;
-  readonly store: Pick<Store, 'get' | 'commit'>;
+  readonly store: Pick<Store, 'get' | 'commit' | 'revision'>;
   readonly keys: Keys;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -37,8 +33,6 @@ export interface ObjectDoorOptions {
 }
 
 export const doorLimits = {
-  /** Races that one write may lose against other servers before it gives up. */
-  maxAttempts: 30,
   /** Names that are tried for a generateName before it gives up. */
   maxGeneratedNames: 8,
   maxManagerLength: 128,
@@ -52,35 +46,20 @@ interface Desk {
   readonly admission: Admission;
 }
 
-/** What one look at the cache led to: nothing to do, or a write that holds as long as its compares do. */
-type Decision<T> =
-  | { readonly done: T; readonly reads?: readonly Compare[] }
-  | { readonly write: Write; readonly committed: (revision: number) => Promise<T>; readonly wrote?: (entry: Entry | undefined) => boolean };
-
 class Door implements ObjectDoor {
   private readonly desks: ReadonlyMap<string, Desk>;
   private readonly cache: ClusterCache;
   private readonly keys: Keys;
-  private readonly store: Pick<Store, 'get' | 'commit'>;
+  private readonly store: Pick<Store, 'commit'>;
   private readonly random: Random;
-  private readonly log: Logger;
-  private readonly mutex = new KeyedMutex();
+  private readonly writes: ConditionalWrites;
 
-  constructor({
-    kinds,
-    cache,
-    store,
-    keys,
-    clock = systemClock,
-    random = Math.random,
-    uuid = randomUUID,
-    log = silentLogger,
-  }: ObjectDoorOptions) {
+  constructor({ kinds, cache, store, keys, clock = systemClock, random = Math.random, uuid = randomUUID, log }: ObjectDoorOptions) {
     this.cache = cache;
     this.store = store;
     this.keys = keys;
     this.random = random;
-    this.log = log;
+    this.writes = new ConditionalWrites({ cache, store, keys, ...(log ? { log } : {}) });
     this.desks = new Map(
       kinds.map((kind) => {
         const schema = new SchemaCheck(kind);
@@ -105,7 +84,7 @@ class Door implements ObjectDoor {
   }
 
   private createNamed(desk: Desk, candidate: Candidate, name: string, context: WriteContext): Promise<ObjectWritten> {
-    return this.decided(desk, name, context, (live) => {
+    return this.writes.run(desk.kind, name, context.fence, (live) => {
       const admitted = desk.admission.create(candidate, name, context);
       return this.putting(desk, live, admitted, candidate.warnings, context);
     });
@@ -114,7 +93,7 @@ class Door implements ObjectDoor {
   async update(plural: string, name: string, body: unknown, context: WriteContext): Promise<ObjectWritten> {
     const desk = this.desk(plural, context);
     const candidate = readCandidate(desk.kind, desk.schema, body, name, context.fieldValidation);
-    return this.decided(desk, name, context, (live) => {
+    return this.writes.run(desk.kind, name, context.fence, (live) => {
       if (!live) throw notFound(desk.kind, name);
       return this.putting(desk, live, desk.admission.update(live, candidate, context), candidate.warnings, context);
     });
@@ -124,7 +103,7 @@ class Door implements ObjectDoor {
     const desk = this.desk(plural, context);
     const unsafe = unsafeJson(patch.body);
     if (unsafe !== undefined) throw badRequest(`the patch cannot be taken: ${unsafe}`);
-    return this.decided(desk, name, context, (live) => {
+    return this.writes.run(desk.kind, name, context.fence, (live) => {
       if (!live) throw notFound(desk.kind, name);
       const { resourceVersion: shown } = live.joined.metadata;
       const document = patched(live.joined as unknown as JsonObject, patch);
@@ -138,18 +117,18 @@ class Door implements ObjectDoor {
   async apply(plural: string, name: string, body: unknown, context: WriteContext): Promise<ObjectWritten> {
     const desk = this.desk(plural, context);
     const candidate = readCandidate(desk.kind, desk.schema, body, name, context.fieldValidation);
-    return this.decided(desk, name, context, (live) =>
+    return this.writes.run(desk.kind, name, context.fence, (live) =>
       this.putting(desk, live, desk.admission.apply(live, candidate, name, context), candidate.warnings, context),
     );
   }
 
   async remove(plural: string, name: string, options: DeleteOptions, context: WriteContext): Promise<{ object: Joined; gone: boolean }> {
     const desk = this.desk(plural, context);
-    if (this.brokenRow(desk.kind, name)) return this.removeBroken(desk.kind, name, context);
-    const marked = await this.decided(desk, name, context, (live) => this.marking(desk, live, name, options, context));
+    if (this.writes.brokenRow(desk.kind, name)) return this.removeBroken(desk.kind, name, context);
+    const marked = await this.writes.run(desk.kind, name, context.fence, (live) => this.marking(desk, live, name, options, context));
     if (marked.gone || context.dryRun) return marked;
     // From here on nothing new can come to depend on it: whoever would compares its revision or sees the mark (decisions/0005).
-    return this.decided(desk, name, context, (live) => {
+    return this.writes.run(desk.kind, name, context.fence, (live) => {
       if (!live || live.object.metadata.uid !== marked.object.metadata.uid) return { done: { ...marked, gone: true } };
       if (waitsFor(this.cache, desk.kind, live.row).length > 0) return { done: { object: live.joined, gone: false } };
       return this.deleting(desk, live);
@@ -191,8 +170,8 @@ class Door implements ObjectDoor {
     if (context.dryRun) return { done: { object: this.joinedAs(object, live.joined, live.joined.metadata.resourceVersion), gone: false } };
     const stored = { ...live.row.value, metadata: object.metadata };
     return {
-      write: { compares: [this.unchanged(desk, live)], operations: putOperations(this.keys, kind, { stored }, stored.textHash) },
-      committed: async (revision) => ({ object: await this.seen(desk, object, live, revision), gone: false }),
+      write: { compares: [this.unchanged(desk, live)], operations: putOperations(this.keys, kind, { stored }, false) },
+      committed: (revision) => ({ object: this.seen(desk, object, live, revision), gone: false }),
     };
   }
 
@@ -200,36 +179,26 @@ class Door implements ObjectDoor {
     const { kind } = desk;
     return {
       write: { compares: [this.unchanged(desk, live)], operations: deleteOperations(this.keys, kind, live.object.metadata.name) },
-      committed: async (revision) => {
-        await this.caughtUp(revision);
-        return { object: live.joined, gone: true };
-      },
+      committed: () => ({ object: live.joined, gone: true }),
     };
   }
 
   /** What cannot be read can still be thrown away, once nothing on a machine depends on it: nothing else would ever get rid of it. */
   private removeBroken(kind: Kind, name: string, context: WriteContext): Promise<{ object: Joined; gone: boolean }> {
-    const key = this.keys.object(kind.plural, name);
-    return this.mutex.run(key, () =>
-      asStatus(kind, name, async () => {
-        const broken = this.brokenRow(kind, name);
-        if (!broken) throw modified(kind, name);
-        const machines = isAssignable(kind) ? [...this.cache.assignmentsOf(name).keys()] : [];
-        if (machines.length > 0) throw conflict(kind, name, `it cannot be read, and is still on ${someOf(machines, 'machine').join(', ')}`);
-        if (!context.dryRun) {
-          const write = { compares: [{ key, modRevision: broken.modRevision }], operations: deleteOperations(this.keys, kind, name) };
-          const outcome = await this.store.commit(write, context.fence ? { fence: context.fence } : {});
-          if (!outcome.ok) throw modified(kind, name);
-          await this.caughtUp(outcome.revision);
-        }
-        const metadata = { name, uid: '', resourceVersion: objectVersion(broken.modRevision) };
-        return { object: { apiVersion: apiVersionOf(kind), kind: kind.kind, metadata }, gone: true };
-      }),
-    );
-  }
-
-  private brokenRow(kind: Kind, name: string): BrokenRow | undefined {
-    return this.cache.broken.get(this.keys.object(kind.plural, name));
+    return this.writes.exclusively(kind, name, async (key) => {
+      const broken = this.writes.brokenRow(kind, name);
+      if (!broken) throw modified(kind, name);
+      const machines = isAssignable(kind) ? [...this.cache.assignmentsOf(name).keys()] : [];
+      if (machines.length > 0) throw conflict(kind, name, `it cannot be read, and is still on ${someOf(machines, 'machine').join(', ')}`);
+      if (!context.dryRun) {
+        const write = { compares: [{ key, modRevision: broken.modRevision }], operations: deleteOperations(this.keys, kind, name) };
+        const outcome = await this.store.commit(write, context.fence ? { fence: context.fence } : {});
+        if (!outcome.ok) throw modified(kind, name);
+        await this.writes.caughtUp(outcome.revision);
+      }
+      const metadata = { name, uid: '', resourceVersion: objectVersion(broken.modRevision) };
+      return { object: { apiVersion: apiVersionOf(kind), kind: kind.kind, metadata }, gone: true };
+    });
   }
 
   private checkDeletePreconditions(kind: Kind, { object, row }: Live, { uid, resourceVersion }: DeleteOptions): void {
@@ -252,19 +221,29 @@ class Door implements ObjectDoor {
   ): Decision<ObjectWritten> {
     const created = live === undefined;
     const result = { created, changed, warnings };
-    if (live !== undefined && !changed) return { done: { ...result, object: live.joined }, reads: compares };
-    if (dryRun)
-      return { done: { ...result, object: this.joinedAs(object, live?.joined, live?.joined.metadata.resourceVersion) }, reads: compares };
+    if (live !== undefined && !changed) return { done: { ...result, object: live.joined } };
+    if (dryRun) return { done: { ...result, object: this.joinedAs(object, live?.joined, live?.joined.metadata.resourceVersion) } };
 
-    const endsNow = live !== undefined && Boolean(object.metadata.deletionTimestamp) && this.nothingHolds(desk, live, object);
-    const operations = endsNow
-      ? deleteOperations(this.keys, desk.kind, object.metadata.name)
-      : putOperations(this.keys, desk.kind, form, live?.row.value.textHash);
+    const { name, uid } = object.metadata;
+    const own = this.unchanged(desk, live, name);
+    const committed = (revision: number) => ({ ...result, object: this.seen(desk, object, live, revision) });
+    if (live !== undefined && object.metadata.deletionTimestamp && this.nothingHolds(desk, live, object)) {
+      return { write: { compares: [own], operations: deleteOperations(this.keys, desk.kind, name) }, committed };
+    }
+
+    const hash = form.stored.textHash;
+    const beginsToName = hash !== undefined && hash !== live?.row.value.textHash;
+    const witness = beginsToName ? this.writes.texts.witness(hash) : undefined;
+    const puts = beginsToName && witness === undefined;
     return {
-      write: { compares: [this.unchanged(desk, live, object.metadata.name), ...compares], operations },
-      committed: async (revision) => ({ ...result, object: await this.seen(desk, object, live, revision) }),
+      write: {
+        compares: [own, ...compares, ...(witness ? [witness] : [])],
+        operations: putOperations(this.keys, desk.kind, form, puts),
+      },
+      committed,
+      names: beginsToName ? { hash, puts } : undefined,
       // Only a create can be told from everybody else's writes: by its uid.
-      ...(created ? { wrote: (entry: Entry | undefined) => entry?.value.includes(JSON.stringify(object.metadata.uid)) === true } : {}),
+      wrote: created ? ({ value }) => value.includes(JSON.stringify(uid)) : undefined,
     };
   }
 
@@ -276,78 +255,8 @@ class Door implements ObjectDoor {
     return { key: this.keys.object(kind.plural, name), modRevision: live?.row.modRevision ?? 0 };
   }
 
-  /** Decides, writes, and decides again while somebody else was faster: one caller at a time per object of this process. */
-  private decided<T>({ kind }: Desk, name: string, context: WriteContext, decide: (live: Live | undefined) => Decision<T>): Promise<T> {
-    const key = this.keys.object(kind.plural, name);
-    if (!isPathSegment(name)) {
-      return Promise.reject(
-        invalid(kind, name.slice(0, maxNameLength), [
-          {
-            field: 'metadata.name',
-            message: `Invalid value: it must have at most ${maxNameLength} characters and no "/", and cannot be "." or ".."`,
-          },
-        ]),
-      );
-    }
-    return this.mutex.run(key, () =>
-      asStatus(kind, name, async () => {
-        for (let attempt = 1; attempt <= doorLimits.maxAttempts; attempt++) {
-          const live = this.live(kind, name);
-          const own = { key, modRevision: live?.row.modRevision ?? 0 };
-          let decision: Decision<T>;
-          try {
-            decision = decide(live);
-          } catch (error) {
-            const reads = error instanceof UnmetReference ? [own, ...error.reads] : [own];
-            if (await this.isCurrent(reads)) throw error instanceof UnmetReference ? error.status : error;
-            continue;
-          }
-          if ('done' in decision) {
-            if (await this.isCurrent([own, ...(decision.reads ?? [])])) return decision.done;
-            continue;
-          }
-          const outcome = await this.commit(decision.write, key, decision.wrote, context);
-          if (outcome.ok) return decision.committed(outcome.revision);
-          this.log.debug('lost a race', { kind: kind.kind, name, attempt });
-          await this.cache.untilRevision(outcome.revision);
-        }
-        throw conflict(kind, name, `other writers were faster ${doorLimits.maxAttempts} times; please try again`);
-      }),
-    );
-  }
-
-  private async commit(write: Write, key: string, wrote: ((entry: Entry | undefined) => boolean) | undefined, { fence }: WriteContext) {
-    try {
-      return await this.store.commit(write, fence ? { fence } : {});
-    } catch (error) {
-      if (!(error instanceof OutcomeUnknown) || !wrote) throw error;
-      const { entry } = await this.store.get(key);
-      if (entry === undefined || !wrote(entry)) throw error;
-      return { ok: true, revision: entry.modRevision } as const;
-    }
-  }
-
-  /** Whether the store still has what the cache showed; waits for the cache to catch up when it has not. */
-  private async isCurrent(reads: readonly Compare[]): Promise<boolean> {
-    for (const read of reads) {
-      const { entry, revision } = await this.store.get(read.key);
-      if ('modRevision' in read && (entry?.modRevision ?? 0) === read.modRevision) continue;
-      await this.cache.untilRevision(entry?.modRevision ?? revision);
-      return false;
-    }
-    return true;
-  }
-
-  private live(kind: Kind, name: string): Live | undefined {
-    const broken = this.cache.broken.get(this.keys.object(kind.plural, name));
-    if (broken)
-      throw new StatusError('InternalError', `what is stored of ${kind.kind} ${JSON.stringify(name)} cannot be read: ${broken.message}`);
-    return liveOf(this.cache, kind, name);
-  }
-
   /** What was written, with the status that the cache has for it by now. */
-  private async seen({ kind }: Desk, object: WholeObject, live: Live | undefined, revision: number): Promise<Joined> {
-    await this.caughtUp(revision);
+  private seen({ kind }: Desk, object: WholeObject, live: Live | undefined, revision: number): Joined {
     const { name, uid } = object.metadata;
     const joined = this.cache.joined(kind.plural, name);
     if (joined !== undefined && this.cache.object(kind.plural, name)?.modRevision === revision) return joined;
@@ -359,16 +268,6 @@ class Door implements ObjectDoor {
     const metadata = { ...object.metadata, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
     // A dry run that would create has no version to show: clients tell by that (kubernetes-wire 9).
     return { ...object, metadata, ...(from?.status === undefined ? {} : { status: from.status }) } as Joined;
-  }
-
-  /** The write has happened: a cache that lags is no reason to tell the client otherwise. */
-  private async caughtUp(revision: number): Promise<void> {
-    try {
-      await this.cache.untilRevision(revision);
-    } catch (error) {
-      if (!(error instanceof StoreUnavailable)) throw error;
-      this.log.warn('the cache is behind a write of this server', { revision, behind: this.cache.revision });
-    }
   }
 
   private desk(plural: string, { manager }: WriteContext): Desk {
@@ -389,28 +288,6 @@ class Door implements ObjectDoor {
     });
   }
 }
-
-/** What the store says of itself, in a client's terms. Losing the leadership is its holder's own matter. */
-async function asStatus<T>(kind: Kind, name: string, task: () => Promise<T>): Promise<T> {
-  try {
-    return await task();
-  } catch (error) {
-    const what = `${kind.kind} ${JSON.stringify(name)}`;
-    if (error instanceof StoreUnavailable) {
-      throw new StatusError('ServiceUnavailable', `${what} was not written: ${error.message}`, { retryAfterSeconds: 1 });
-    }
-    if (error instanceof OutcomeUnknown) {
-      throw new StatusError('Timeout', `${what} may or may not have been written: ${error.message}; it is safe to repeat the request`, {
-        retryAfterSeconds: 1,
-      });
-    }
-    throw error;
-  }
-}
-
-const maxNameLength = 256;
-/** A name is a step of URLs and of keys in the store, whatever else its kind asks of it. */
-const isPathSegment = (name: string): boolean => name.length <= maxNameLength && !name.includes('/') && name !== '.' && name !== '..';
 
 const metadataOf = (document: JsonObject): JsonObject => (isObject(document.metadata) ? document.metadata : {});
 

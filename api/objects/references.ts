@@ -27,14 +27,12 @@ export function checkReferences(cache: ClusterCache, kind: Kind, form: StoredFor
 
   const template = cache.object('units', templateName);
   const compares = [{ key: cache.keys.object('units', templateName), modRevision: template?.modRevision ?? 0 }];
-  const error = (message: string): References => ({ errors: [{ field: 'spec.content', message, reason: 'FieldValueRequired' }], compares });
-  const how = `give ${JSON.stringify(name)} content of its own, or create the template first`;
-  if (template === undefined)
-    return error(`without it the unit follows its template ${JSON.stringify(templateName)}, which does not exist: ${how}`);
-  if (template.value.metadata.deletionTimestamp) {
-    return error(`without it the unit follows its template ${JSON.stringify(templateName)}, which is being deleted: ${how}`);
-  }
-  return { errors: [], compares };
+  if (template !== undefined && !template.value.metadata.deletionTimestamp) return { errors: [], compares };
+  const problem = template === undefined ? 'which does not exist' : 'which is being deleted';
+  const message =
+    `without it the unit follows its template ${JSON.stringify(templateName)}, ${problem}: ` +
+    `give ${JSON.stringify(name)} content of its own, or create the template first`;
+  return { errors: [{ field: 'spec.content', message, reason: 'FieldValueRequired' }], compares };
 }
 
 /** Units that take their text from this template, by name. A look at every unit: asked only when a template is deleted. */

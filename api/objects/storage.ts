@@ -34,11 +34,10 @@ export function storedFormOf(kind: Kind, object: WholeObject): StoredForm {
 }
 
 /**
- * The operations that store an object. A text is put whenever the object begins to name it, even when it is there already: whoever
- * collects texts that nothing names compares their revision, and so cannot take away one that was named again in the same moment.
+ * The operations that store an object; `putText` when it begins to name its text and nobody vouches for that one (`texts.ts`).
  * @throws StatusError RequestEntityTooLarge (413)
  */
-export function putOperations(keys: Keys, kind: Kind, { stored, text }: StoredForm, previousHash: string | undefined): Operation[] {
+export function putOperations(keys: Keys, kind: Kind, { stored, text }: StoredForm, putText: boolean): Operation[] {
   const value = JSON.stringify(stored);
   const bytes = Buffer.byteLength(value) + Buffer.byteLength(text ?? '');
   if (bytes > maxObjectBytes) {
@@ -46,7 +45,7 @@ export function putOperations(keys: Keys, kind: Kind, { stored, text }: StoredFo
     throw new StatusError('RequestEntityTooLarge', `${what} is too large to store: ${bytes} bytes, at most ${maxObjectBytes}`);
   }
   const own: Operation = { do: 'put', key: keys.object(kind.plural, stored.metadata.name), value };
-  if (text === undefined || stored.textHash === undefined || stored.textHash === previousHash) return [own];
+  if (!putText || text === undefined || stored.textHash === undefined) return [own];
   return [own, { do: 'put', key: keys.content(stored.textHash), value: text }];
 }
 

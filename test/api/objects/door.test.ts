@@ -3,10 +3,32 @@ import { describe, test } from 'node:test';
 import { openObjectDoor } from '../../../api/objects/door.js';
 import { kinds } from '../../../api/resources/registry.js';
 import { textHash } from '../../../api/resources/unit-text.js';
+import type { MemoryStore } from '../../../runtime/store/memory-store.js';
 import type { Write } from '../../../runtime/store/store.js';
 import { as, assign, content, keys, openServer, refused, unit } from './door-rig.js';
 
 const kubectl = as('kubectl-create');
+
+/** A store whose commits are held back while the gate is closed, as it is at first. */
+function held() {
+  let open = () => {};
+  let gate = Promise.resolve();
+  const close = () => {
+    gate = new Promise((resolve) => {
+      open = resolve;
+    });
+  };
+  close();
+  const before = (store: MemoryStore) => ({
+    get: (key: string) => store.get(key),
+    revision: () => store.revision(),
+    commit: async (write: Write) => {
+      await gate;
+      return store.commit(write);
+    },
+  });
+  return { open: () => open(), close, before };
+}
 
 describe('door: create', () => {
   test('an object comes out whole: uid, times, generation, defaults and owners', async (t) => {
@@ -40,15 +62,49 @@ describe('door: create', () => {
     assert.ok(!('status' in stored) && !('resourceVersion' in stored.metadata));
   });
 
-  test('SEMANTICS 5: naming a text again puts it again, so that a collector who compares its revision loses', async (t) => {
+  test('SEMANTICS 5: a text that nothing names any more is put again by who names it, so that a collector who compares its revision loses', async (t) => {
     const { door, store } = await openServer(t);
     const key = keys.content(textHash(content()));
     await door.create('units', unit('a.service'), kubectl);
     const first = (await store.get(key)).entry!.modRevision;
     await door.patch('units', 'a.service', { type: 'merge', body: { metadata: { labels: { x: 'y' } } } }, kubectl);
-    assert.equal((await store.get(key)).entry!.modRevision, first, 'a write that names no other text leaves it alone');
-    const { object } = await door.create('units', unit('b.service'), kubectl);
+    await door.create('units', unit('b.service'), kubectl);
+    assert.equal((await store.get(key)).entry!.modRevision, first, 'while a unit names it, it need not be put');
+    await door.remove('units', 'a.service', {}, kubectl);
+    await door.remove('units', 'b.service', {}, kubectl);
+    const { object } = await door.create('units', unit('c.service'), kubectl);
     assert.equal(2 * (await store.get(key)).entry!.modRevision, Number(object.metadata.resourceVersion));
+  });
+
+  test('SEMANTICS 5: who relies on another unit for the text is not fooled when that unit goes, and the text with it, before the write lands', async (t) => {
+    const one = await openServer(t);
+    const { cache, store } = one;
+    const key = keys.content(textHash(content()));
+    const gate = held();
+    const slow = openObjectDoor({ kinds, cache, store: gate.before(store), keys });
+    gate.open();
+    await slow.create('units', unit('a.service'), kubectl);
+    gate.close();
+    const creating = slow.create('units', unit('b.service'), kubectl);
+
+    await one.door.remove('units', 'a.service', {}, kubectl);
+    const collected = await store.commit({
+      compares: [{ key, modRevision: cache.content(textHash(content()))!.modRevision }],
+      operations: [{ do: 'delete', key }],
+    });
+    assert.ok(collected.ok, 'nothing named it');
+    gate.open();
+    assert.deepEqual((await creating).object.spec, { content: content(), desiredState: 'launched' });
+    assert.equal((await store.get(key)).entry?.value, content());
+  });
+
+  test('SEMANTICS 4: many units of one text travel together: one of them puts it, the others vouch', async (t) => {
+    const { door, store } = await openServer(t);
+    const commits = t.mock.method(store, 'commit');
+    await Promise.all(Array.from({ length: 100 }, (_, index) => door.create('units', unit(`u${index}.service`), kubectl)));
+    const withText = commits.mock.calls.filter(({ arguments: [write] }) => write.operations.length > 1);
+    assert.equal(withText.length, 1);
+    assert.equal(commits.mock.callCount(), 100);
   });
 
   test('a name that is taken is AlreadyExists', async (t) => {
@@ -129,12 +185,7 @@ describe('door: create', () => {
       'Invalid',
       /spec\.placement\.conflicts\[1\]: Duplicate value: "x"/,
     ],
-    [
-      'a name with a way out',
-      unit('../machines/x'),
-      'Invalid',
-      /metadata\.name: Invalid value: it must have at most 256 characters and no "\/"/,
-    ],
+    ['a name with a way out', unit('../machines/x'), 'Invalid', /metadata\.name: Invalid value: at most 256 characters, no "\/"/],
     [
       'a key of JavaScript itself',
       JSON.parse('{"apiVersion":"flotilla.dev/v1","kind":"Unit","metadata":{"name":"a.service","labels":{"__proto__":"x"}}}'),
@@ -550,20 +601,11 @@ describe('door: references between objects', () => {
     const { object } = await one.door.create('units', unit('web@.service'), kubectl);
     await two.cache.untilRevision(Number(object.metadata.resourceVersion) / 2);
 
-    let release = () => {};
-    const gate = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    const slow = {
-      get: (key: string) => two.store.get(key),
-      commit: async (write: Write) => {
-        await gate;
-        return two.store.commit(write);
-      },
-    };
+    const gate = held();
+    const slow = gate.before(two.store);
     const creating = openObjectDoor({ kinds, cache: two.cache, store: slow, keys }).create('units', unit('web@1.service', {}), kubectl);
     assert.ok((await one.door.remove('units', 'web@.service', {}, kubectl)).gone);
-    release();
+    gate.open();
     await refused(creating, 'Invalid', /its template "web@\.service", which does not exist/);
   });
 
