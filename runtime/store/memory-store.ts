@@ -30,6 +30,8 @@ export class MemoryFaults {
   dropWrites = 0;
   /** Planted: the next n revisions are left out of every watch that is open, without a sign. */
   loseRevisions = 0;
+  /** Planted, breaks invariant 13: every lease is said to have all of its time left. */
+  leasesLookFull = false;
   #unavailable = false;
   #frozen = false;
   #watchesCut = false;
@@ -362,6 +364,7 @@ export class MemoryStore implements Store {
   async leaseTtlMs(id: string): Promise<number | undefined> {
     await this.#reach();
     const lease = this.#keyspace.leases.get(id);
+    if (lease && this.faults.leasesLookFull) return lease.ttlMs;
     return lease && Math.max(0, lease.expiresAtMs - this.#clock.monotonicMs());
   }
 

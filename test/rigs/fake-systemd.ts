@@ -36,6 +36,12 @@ export type Fault =
   | 'stop-is-not-awaited'
   /** Everything that runs is restarted when an agent looks at it. */
   | 'looking-restarts'
+  /** What is still being stopped looks as if it were down already, and its job is said to be done. */
+  | 'stops-look-done'
+  /** A job is taken only when the one before it has ended, whichever unit that was for. */
+  | 'one-job-at-a-time'
+  /** Whatever lies anywhere is said to come from the agent's own directory. */
+  | 'hides-owners'
   /** No signal is ever sent. */
   | 'silent';
 
@@ -73,6 +79,7 @@ export class FakeSystemd implements Systemd {
   isConnected = true;
   #nowMs = Date.UTC(2026, 0, 1);
   #pid = 1_000;
+  #lastJob: Promise<JobResult> | undefined;
 
   constructor(options: FakeSystemdOptions) {
     this.#options = options;
@@ -91,11 +98,12 @@ export class FakeSystemd implements Systemd {
       names.map((name) => {
         const unit = this.#load(name);
         if (this.faults.has('looking-restarts') && unit.active === 'active') this.#begin(unit);
+        const looksDone = this.faults.has('stops-look-done') && unit.active === 'deactivating';
         const row: SeenUnit = {
-          id: unit.name,
+          id: this.faults.has('hides-owners') ? name : unit.name,
           load: unit.load,
-          active: unit.active,
-          sub: unit.sub,
+          active: looksDone ? 'inactive' : unit.active,
+          sub: looksDone ? 'dead' : unit.sub,
           ...(unit.job ? { job: unit.job.type } : {}),
         };
         this.#collect(unit);
@@ -115,7 +123,8 @@ export class FakeSystemd implements Systemd {
 
   async origin(name: string): Promise<UnitOrigin> {
     await this.#answer(`origin ${name}`);
-    const { fragmentPath, loadError } = this.#load(name);
+    const { loadError, ...unit } = this.#load(name);
+    const fragmentPath = this.faults.has('hides-owners') ? this.#options.files.path(name) : unit.fragmentPath;
     return { fragmentPath, ...(loadError === undefined ? {} : { loadError }) };
   }
 
@@ -132,11 +141,13 @@ export class FakeSystemd implements Systemd {
 
   async start(name: string): Promise<Job> {
     await this.#answer(`start ${name}`);
+    if (this.faults.has('one-job-at-a-time')) await this.#lastJob;
     return this.#start(name, true);
   }
 
   async stop(name: string): Promise<Job> {
     await this.#answer(`stop ${name}`);
+    if (this.faults.has('one-job-at-a-time')) await this.#lastJob;
     return this.#stop(name, true);
   }
 
@@ -316,7 +327,7 @@ export class FakeSystemd implements Systemd {
     if (isDown(unit)) void turn().then(() => job.end('done'));
     else {
       this.#turn(unit, 'deactivating', 'stop-sigterm');
-      if (this.faults.has('stop-is-not-awaited')) job.end('done');
+      if (this.faults.has('stop-is-not-awaited') || this.faults.has('stops-look-done')) job.end('done');
       if (!this.#stuck.has(name)) void turn().then(() => unit.active === 'deactivating' && this.#stopped(unit));
     }
     return { ended };
@@ -349,6 +360,7 @@ export class FakeSystemd implements Systemd {
       },
     };
     unit.job = job;
+    this.#lastJob = ended;
     return { ended, job };
   }
 
