@@ -70,7 +70,9 @@ function load(world: World, desired: AgentAssignment): Plan {
   const { seen, record } = world;
   const steps: Step[] = [];
   const wasLaunched = record?.started !== undefined || record?.starting !== undefined || record?.stopping === true;
-  if (wasLaunched) steps.push({ do: isDown(seen) ? 'unlaunch' : 'stop', why: 'wanted loaded, no longer launched' });
+  const why = 'wanted loaded, no longer launched';
+  if (wasLaunched && isDown(seen)) steps.push(...afresh(seen), { do: 'unlaunch', why });
+  else if (wasLaunched) steps.push({ do: 'stop', why });
   steps.push(...place(world, desired.text, desired, seen.load !== 'not-found'), ...accept(world, desired));
   return { steps };
 }
@@ -149,7 +151,7 @@ function place({ name, file }: World, text: string, desired: AgentAssignment, is
 }
 
 /** A failed run keeps the old file loaded, and its start limit: let go first, it costs no reload. */
-const afresh = (seen: SeenUnit): Step[] => (seen.active === 'failed' ? [{ do: 'resetFailed', why: 'it starts afresh' }] : []);
+const afresh = (seen: SeenUnit): Step[] => (seen.active === 'failed' ? [{ do: 'resetFailed', why: 'its failed run is over' }] : []);
 
 function accept({ record }: World, { unitUid, generation, template }: AgentAssignment): Step[] {
   const sameTemplate = record?.template?.uid === template?.uid && record?.template?.generation === template?.generation;

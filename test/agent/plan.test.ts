@@ -264,6 +264,11 @@ const cases: readonly { name: string; given: Partial<World>; steps: readonly str
     steps: ['unlaunch'],
   },
   {
+    name: 'no longer launched, and it had failed',
+    given: { desired: assignment(v1, { wanted: 'loaded' }), seen: failed, file: file(v1), record: startedWith(v1) },
+    steps: ['resetFailed', 'unlaunch'],
+  },
+  {
     name: 'loaded, and its timer runs it: none of our business',
     given: {
       desired: assignment(v1, { wanted: 'loaded' }),
