@@ -120,7 +120,7 @@ export interface WriteContext {
   readonly manager: string;
   /** Run everything, store nothing. */
   readonly dryRun?: boolean;
-  /** Server-side apply: take fields over from other managers. */
+  /** Server-side apply: take fields over from other managers. Delete: do not wait for machines (`deletionGracePeriodSeconds: 0`). */
   readonly force?: boolean;
   /** What to do with unknown fields. Default Strict. */
   readonly fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
@@ -129,6 +129,7 @@ export interface WriteContext {
 }
 
 export interface ObjectWritten {
+  /** As written. On a dry run that would create it, `metadata.resourceVersion` is absent: that tells clients that it would be new. */
   readonly object: Joined;
   readonly created: boolean;
   /** False when the write changed nothing, and so no revision was made. */
