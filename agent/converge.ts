@@ -312,6 +312,8 @@ export class Convergence {
         if (outcome === 'again') break;
       }
       if (outcome === 'done') {
+        // systemd tells by itself of what starts and stops, and says nothing of a file that came or went without either.
+        if (steps.some(({ do: done }) => done === 'write') && !steps.some(({ do: done }) => done === 'start')) await this.#look(name);
         this.#setProblem(name, problem ?? this.#options.records.get(name)?.warning);
         this.#leavingDone.get(name)?.();
         this.#options.onChange(name);
