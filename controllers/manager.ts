@@ -10,7 +10,8 @@ import { Reconciler, type reconcileLimits } from './assignments/reconcile.js';
 import type { EventRecorder } from './events.js';
 import { type gcLimits, runGc } from './gc/reconcile.js';
 import type { cautionLimits } from './machines/caution.js';
-import { controllerMetrics } from './metrics.js';
+import { type ControllerMetrics, controllerMetrics } from './metrics.js';
+import { observeCluster } from './observe.js';
 
 export interface ControllersOptions {
   readonly store: Store;
@@ -37,7 +38,7 @@ export interface ControllersOptions {
 export async function runControllers(options: ControllersOptions): Promise<void> {
   const { store, cache, clock, log, metrics, identity, signal, leaderTtlMs = presenceTtlMs } = options;
   let leading: Reconciler | undefined;
-  const unobserve = observe(metrics, () => leading);
+  const unobserve = observeCluster(metrics, cache, () => leading);
   try {
     await cache.untilSynced(signal);
     await runForLeader({
@@ -71,7 +72,8 @@ async function lead(options: ControllersOptions, { fence, electedAtMs, signal }:
   const end = () => stop.abort(signal.aborted ? signal.reason : new Fenced('the work of the leader has ended'));
   if (signal.aborted) end();
   signal.addEventListener('abort', end, { once: true });
-  const reconciler = new Reconciler({
+  const counted: ControllerMetrics = controllerMetrics(metrics, () => reconciler.progress);
+  const reconciler: Reconciler = new Reconciler({
     store,
     cache,
     fence,
@@ -79,7 +81,7 @@ async function lead(options: ControllersOptions, { fence, electedAtMs, signal }:
     clock,
     log,
     events,
-    metrics: controllerMetrics(metrics),
+    metrics: counted,
     signal: stop.signal,
     ...(limits.reconcile ? { limits: limits.reconcile } : {}),
     ...(limits.caution ? { caution: limits.caution } : {}),
@@ -91,12 +93,14 @@ async function lead(options: ControllersOptions, { fence, electedAtMs, signal }:
     fence,
     clock,
     log,
+    metrics: counted,
     isCautious: () => reconciler.isCautious,
     ...(limits.gc ? { limits: limits.gc } : {}),
   };
   try {
     await allOrNone([reconciler.run(), runGc({ ...gcOptions, signal: stop.signal })], end);
   } finally {
+    counted.forget();
     signal.removeEventListener('abort', end);
   }
 }
@@ -106,39 +110,4 @@ async function allOrNone(works: readonly Promise<void>[], end: () => void): Prom
   const failures: unknown[] = [];
   await Promise.all(works.map((work) => work.catch((error: unknown) => failures.push(error)).finally(end)));
   if (failures.length > 0) throw failures[0];
-}
-
-function observe(metrics: Metrics, leading: () => Reconciler | undefined): () => void {
-  const stops = [
-    metrics.observe('gauge', 'flotilla_leader', 'Whether this server leads the controllers: 1 or 0.', [], () => [
-      { labels: {}, value: leading() ? 1 : 0 },
-    ]),
-    metrics.observe(
-      'gauge',
-      'flotilla_scheduler_pending_units',
-      'Units that have no machine, by reason; from the leader only.',
-      ['reason'],
-      () => [...(leading()?.pendingByReason() ?? [])].map(([reason, value]) => ({ labels: { reason }, value })),
-    ),
-    metrics.observe(
-      'gauge',
-      'flotilla_machines',
-      'Machines by condition: present, lost, or held by caution; from the leader only.',
-      ['condition'],
-      () => [...(leading()?.machinesByHealth() ?? [])].map(([condition, value]) => ({ labels: { condition }, value })),
-    ),
-    metrics.observe(
-      'gauge',
-      'flotilla_caution',
-      'Whether nothing is moved because too many machines vanished together: 1 or 0.',
-      [],
-      () => {
-        const reconciler = leading();
-        return reconciler ? [{ labels: {}, value: reconciler.isCautious ? 1 : 0 }] : [];
-      },
-    ),
-  ];
-  return () => {
-    for (const stop of stops) stop();
-  };
 }

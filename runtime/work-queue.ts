@@ -7,7 +7,8 @@ import PQueue from 'p-queue';
 import { type Backoff, backoffMs } from './backoff.js';
 import { type Clock, type Random, sleep } from './clock.js';
 import type { Logger } from './log.js';
-import { latencyBuckets, type Metrics, noMetrics } from './metrics.js';
+import { type Metrics, noMetrics } from './metrics.js';
+import { queueMetrics, reconcileMetrics } from './queue-metrics.js';
 
 /** What comes next for a key. A throw means: again, after a back-off. */
 export type Outcome =
@@ -73,7 +74,7 @@ class KeyedQueue implements WorkQueue {
   readonly #options: WorkQueueOptions;
   readonly #limits: typeof workQueueLimits;
   readonly #queue: PQueue;
-  readonly #measure: Measures;
+  readonly #measure: ReturnType<typeof measuresOf>;
   /** Key → when it was added. */
   readonly #waiting = new Map<string, number>();
   /** Key → when work on it began. */
@@ -259,72 +260,34 @@ function cancel(plans: Map<string, Planned>, key: string): void {
 /** controller-runtime's words, and `stuck`, which it does not have. */
 type Result = 'success' | 'error' | 'requeue_after' | 'stuck';
 
-type Measures = ReturnType<typeof measuresOf>;
-
-// Names, help texts' meaning and labels as Kubernetes' controllers have them: SREs' dashboards know them.
 function measuresOf(
   metrics: Metrics,
   { name, clock, concurrency = 1 }: WorkQueueOptions,
   waiting: ReadonlyMap<string, number>,
   working: ReadonlyMap<string, number>,
 ) {
-  const queue = { name };
-  const controller = { controller: name };
-  const seconds = (ms: number) => ms / 1000;
-  const ages = () => [...working.values()].map((sinceMs) => seconds(clock.monotonicMs() - sinceMs));
-
-  const adds = metrics.counter('workqueue_adds_total', 'Keys added, those that already waited left out.', ['name']);
-  const retries = metrics.counter('workqueue_retries_total', 'Runs planned by the outcome of an earlier one.', ['name']);
+  const agesMs = () => [...working.values()].map((sinceMs) => clock.monotonicMs() - sinceMs);
+  const queue = queueMetrics(metrics, { name, waiting: () => waiting.size, agesMs });
+  const results = ['success', 'requeue_after', 'stuck'] as const satisfies Result[];
+  const reconciles = reconcileMetrics(metrics, {
+    controller: name,
+    results,
+    workers: { active: () => working.size, limit: concurrency },
+  });
   const refused = metrics.counter('flotilla_workqueue_refused_total', 'Keys refused because the queue was full.', ['name']);
-  const waited = metrics.histogram('workqueue_queue_duration_seconds', 'How long a key waited before work on it began.', latencyBuckets, [
-    'name',
-  ]);
-  const worked = metrics.histogram('workqueue_work_duration_seconds', 'How long a run took.', latencyBuckets, ['name']);
-  const reconciles = metrics.counter('controller_runtime_reconcile_total', 'Runs, by how they ended.', ['controller', 'result']);
-  const errors = metrics.counter('controller_runtime_reconcile_errors_total', 'Runs that threw.', ['controller']);
-  const reconcileTime = metrics.histogram('controller_runtime_reconcile_time_seconds', 'How long a run took.', latencyBuckets, [
-    'controller',
-  ]);
-  const forgetSources = [
-    metrics.observe('gauge', 'workqueue_depth', 'Keys waiting to be worked on.', ['name'], () => [{ labels: queue, value: waiting.size }]),
-    metrics.observe('gauge', 'workqueue_unfinished_work_seconds', 'Age of all runs under way, summed up.', ['name'], () => [
-      { labels: queue, value: ages().reduce((sum, age) => sum + age, 0) },
-    ]),
-    metrics.observe('gauge', 'workqueue_longest_running_processor_seconds', 'Age of the oldest run under way.', ['name'], () => [
-      { labels: queue, value: Math.max(0, ...ages()) },
-    ]),
-    metrics.observe('gauge', 'controller_runtime_active_workers', 'Runs under way.', ['controller'], () => [
-      { labels: controller, value: working.size },
-    ]),
-    metrics.observe(
-      'gauge',
-      'controller_runtime_max_concurrent_reconciles',
-      'Runs that may be under way at a time.',
-      ['controller'],
-      () => [{ labels: controller, value: concurrency }],
-    ),
-  ];
-
-  // Known from the start, so that a rate over them has a beginning.
-  adds.inc(queue, 0);
-  retries.inc(queue, 0);
-  refused.inc(queue, 0);
-  errors.inc(controller, 0);
-  for (const result of ['success', 'error', 'requeue_after', 'stuck'] satisfies Result[]) reconciles.inc({ ...controller, result }, 0);
-
+  refused.inc({ name }, 0);
   return {
-    adds: () => adds.inc(queue),
-    retries: () => retries.inc(queue),
-    refused: () => refused.inc(queue),
-    waited: (ms: number) => waited.observe(queue, seconds(ms)),
+    adds: () => queue.added(1),
+    retries: queue.retried,
+    refused: () => refused.inc({ name }),
+    waited: queue.waited,
     worked(ms: number, result: Result) {
-      worked.observe(queue, seconds(ms));
-      reconcileTime.observe(controller, seconds(ms));
-      reconciles.inc({ ...controller, result });
-      if (result === 'error') errors.inc(controller);
+      queue.worked(ms);
+      reconciles.ended(ms, result);
     },
     forget() {
-      for (const forgetSource of forgetSources) forgetSource();
+      queue.forget();
+      reconciles.forget();
     },
   };
 }

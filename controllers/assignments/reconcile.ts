@@ -16,7 +16,7 @@ import type { ControllerEvent, EventRecorder } from '../events.js';
 import type { cautionLimits } from '../machines/caution.js';
 import { MachineHealth } from '../machines/health.js';
 import { differs, type MachineFragment, planMachine } from '../machines/plan.js';
-import type { ControllerMetrics } from '../metrics.js';
+import type { ControllerMetrics, Progress } from '../metrics.js';
 import { type Plan, plan } from '../scheduler/plan.js';
 import type { Health, PlannedMachine, Verdict } from '../scheduler/types.js';
 import { World } from '../scheduler/world.js';
@@ -108,6 +108,7 @@ export class Reconciler {
   #isUnsure = false;
 
   #dirtySinceMs: number | undefined;
+  #passSinceMs: number | undefined;
   #wake: (() => void) | undefined;
   #cancelTimer: (() => void) | undefined;
   #pauseMs: number;
@@ -130,6 +131,15 @@ export class Reconciler {
       },
       ...(options.caution ? { limits: options.caution } : {}),
     });
+  }
+
+  /** For metrics. */
+  get progress(): Progress {
+    const { clock } = this.#options;
+    return {
+      waiting: this.#units.size + this.#undecided.size + this.#pairs.size + this.#machines.size,
+      passAgeMs: this.#passSinceMs === undefined ? undefined : clock.monotonicMs() - this.#passSinceMs,
+    };
   }
 
   /** Units without a place, by reason; for metrics. */
@@ -160,7 +170,7 @@ export class Reconciler {
 
   /** Runs until the signal aborts. Rejects with Fenced when the leadership is lost in mid-work. */
   async run(): Promise<void> {
-    const { cache, signal, log } = this.#options;
+    const { cache, signal, log, clock, metrics } = this.#options;
     const unsubscribe = cache.subscribe((batch) => this.#take(batch));
     const stop = () => this.#wakeUp();
     signal.addEventListener('abort', stop);
@@ -169,12 +179,18 @@ export class Reconciler {
       await this.#readAll();
       while (!signal.aborted) {
         let failure: unknown;
+        const startedMs = clock.monotonicMs();
+        this.#passSinceMs = startedMs;
         try {
           failure = await this.#pass();
         } catch (error) {
           if (error instanceof Fenced) throw error;
           failure = error;
+        } finally {
+          this.#passSinceMs = undefined;
         }
+        if (signal.aborted) break;
+        metrics.passed(failure === undefined ? 'success' : 'error', clock.monotonicMs() - startedMs);
         if (failure === undefined) this.#pauseMs = this.#limits.pauseMs;
         else {
           const isStore = failure instanceof StoreUnavailable || failure instanceof OutcomeUnknown;
@@ -329,6 +345,7 @@ export class Reconciler {
     const jobs: Job[] = [];
     const touched = this.#syncMachines(nowMs, jobs);
     const { units, globals } = this.#syncUnits(touched, nowMs);
+    metrics.took(units.size + globals.size, nowMs - startedMs);
     const planned = plan(this.#world, [...units, ...globals], touched);
     for (const [name, error] of planned.failed) this.#options.log.error('a unit could not be decided for', { unit: name, error });
     for (const name of planned.again) this.#units.add(name);
@@ -343,9 +360,7 @@ export class Reconciler {
     }
     this.#settleMoves();
 
-    const failure = await this.#commit(jobs, startedMs);
-    metrics.passed(failure === undefined ? 'success' : 'error', (clock.monotonicMs() - nowMs) / 1_000);
-    return failure;
+    return this.#commit(jobs, startedMs);
   }
 
   /** A fault in deciding for one unit hurts that unit only; the sweep looks at it again. */
@@ -829,6 +844,7 @@ export class Reconciler {
 
   /** It was not written: what the index took for decided is put right from the cache. */
   #again({ unit, machine }: Job): void {
+    this.#options.metrics.retried();
     if (unit === undefined) {
       if (machine !== undefined) this.#machines.add(machine);
       return;

@@ -3,6 +3,7 @@ import type { ClusterCache } from '../../api/objects/ports.js';
 import { type Clock, sleep } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
 import { type Fence, Fenced, type Store } from '../../runtime/store/store.js';
+import type { ControllerMetrics } from '../metrics.js';
 import { type Garbage, overflow, unnamed } from './plan.js';
 
 export const gcLimits = {
@@ -20,22 +21,27 @@ export interface GcOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  readonly metrics: Pick<ControllerMetrics, 'collected'>;
   /** While caution lasts, nothing is pruned (SEMANTICS 22). */
   readonly isCautious: () => boolean;
   readonly limits?: Partial<typeof gcLimits>;
 }
 
 export async function runGc(options: GcOptions): Promise<void> {
-  const { clock, signal, log } = options;
+  const { clock, signal, log, metrics } = options;
   const limits = { ...gcLimits, ...options.limits };
   const collector = new Collector(options, limits);
   while (!signal.aborted) {
     await sleep(clock, limits.everyMs, signal);
     if (signal.aborted || options.isCautious()) continue;
+    const startedMs = clock.monotonicMs();
+    const ended = (result: 'success' | 'error') => metrics.collected(result, clock.monotonicMs() - startedMs);
     try {
       await collector.round();
+      ended('success');
     } catch (error) {
       if (error instanceof Fenced) throw error;
+      ended('error');
       log.warn('a round of garbage collection failed and is repeated', { error });
     }
   }
