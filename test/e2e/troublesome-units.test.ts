@@ -20,7 +20,7 @@ describe('units that misbehave', () => {
     const unit = await cluster.untilUnit(
       'systemd-journald.service',
       'refused',
-      (seen) => /machine|own|exists/i.test(conditionOf(seen, 'Ready')?.message ?? '') && conditionOf(seen, 'Ready')?.status === 'False',
+      (seen) => conditionOf(seen, 'Ready')?.reason === 'NameTaken',
     );
     assert.match(conditionOf(unit, 'Ready')!.message, /systemd-journald\.service/);
     const { FragmentPath, ActiveState } = await cluster.show(
