@@ -36,6 +36,8 @@ export interface ServerRegistry {
   all(): ServerInfo[];
   /** Of all servers, this one's first. */
   urls(): string[];
+  /** This server is reached by other URLs than it was opened with: its port was free to choose. Resolves once the others can know. */
+  announce(urls: readonly string[]): Promise<void>;
   /** Takes this server off the list at once. */
   close(): Promise<void>;
 }
@@ -44,7 +46,7 @@ const ttlMs = 10_000;
 const retry: Backoff = { baseMs: 500, capMs: 10_000 };
 
 export function openServerRegistry({ store, keys, self, clock, random, log, metrics }: ServerRegistryOptions): ServerRegistry {
-  const own: ServerInfo = { ...self, startedAt: clock.now().toISOString() };
+  let own: ServerInfo = { ...self, startedAt: clock.now().toISOString() };
   const others = new Map<string, ServerInfo>();
   const stop = new AbortController();
   let lease: Lease | undefined;
@@ -69,12 +71,11 @@ export function openServerRegistry({ store, keys, self, clock, random, log, metr
 
   async function publish(): Promise<void> {
     const key = keys.server(own.name);
-    lease = await store.lease(ttlMs, { keepAlive: 'auto' });
     for (;;) {
       const { entry } = await store.get(key);
       const outcome = await store.commit({
         compares: [{ key, modRevision: entry?.modRevision ?? 0 }],
-        operations: [{ do: 'put', key, value: JSON.stringify(own), lease: lease.id }],
+        operations: [{ do: 'put', key, value: JSON.stringify(own), ...(lease ? { lease: lease.id } : {}) }],
       });
       if (outcome.ok) return;
     }
@@ -83,9 +84,10 @@ export function openServerRegistry({ store, keys, self, clock, random, log, metr
   async function stayPublished(): Promise<void> {
     for (let failures = 0; !stop.signal.aborted; ) {
       try {
+        lease = await store.lease(ttlMs, { keepAlive: 'auto' });
         await publish();
         failures = 0;
-        const why = await lease!.lost;
+        const why = await lease.lost;
         if (!stop.signal.aborted) log.warn('this server fell off the list of servers and comes back', { why });
       } catch (error) {
         if (stop.signal.aborted) return;
@@ -99,6 +101,11 @@ export function openServerRegistry({ store, keys, self, clock, random, log, metr
   return {
     all: () => [own, ...others.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     urls: () => [...new Set([own, ...others.values()].flatMap(({ urls }) => urls))],
+    async announce(urls) {
+      own = { ...own, urls: [...urls] };
+      // Without a lease it is on its way onto the list anyway, with what it says by then.
+      if (lease) await publish();
+    },
     async close() {
       stop.abort();
       informer.stop();
