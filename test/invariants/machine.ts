@@ -5,6 +5,7 @@ import { LastKnownGood } from '../../agent/last-known-good.js';
 import { Pki } from '../../agent/pki.js';
 import { Records } from '../../agent/records.js';
 import type { Systemd } from '../../agent/systemd.js';
+import { sha256 } from '../../agent/unit-text.js';
 import type { AgentAssignment, FromAgent } from '../../api/resources/protocol.js';
 import type { Clock } from '../../runtime/clock.js';
 import { silentLogger } from '../../runtime/log.js';
@@ -18,17 +19,17 @@ export const clusterUid = 'cluster-1';
 /** Nobody listens there. */
 const nowhere = 'https://127.0.0.1:1';
 
-const membership = async () => {
+/** What a server answered when the machine joined, and the key that it is for. */
+const joined = await (async () => {
   const keys = await generateKeyPair();
-  const signer = { ...keys, commonName: 'm1' };
   const [notBefore, notAfter] = [new Date('2025-01-01'), new Date('2035-01-01')];
-  const certificate = await issueCertificate(
-    { commonName: 'm1', notBefore, notAfter, publicKey: keys.publicKey, usage: ['client'] },
-    signer,
-  );
-  return { version: 1, key: await privateKeyPem(keys), certificate, ca: certificate, clusterUid, machineUid: 'uid-m1', servers: [nowhere] };
-};
-const member = await membership();
+  const content = { commonName: 'm1', notBefore, notAfter, publicKey: keys.publicKey, usage: ['client'] } as const;
+  const certificate = await issueCertificate(content, { ...keys, commonName: 'm1' });
+  return {
+    key: await privateKeyPem(keys),
+    reply: { certificate, ca: certificate, clusterUid, machineUid: 'uid-m1', servers: [nowhere] },
+  };
+})();
 
 export interface MachineOptions extends Omit<FakeSystemdOptions, 'files'> {
   /** Between the agent and its systemd. */
@@ -58,7 +59,7 @@ export class Machine {
   static async start(t: TestContext, options: MachineOptions = {}): Promise<Machine> {
     const machine = new Machine(options);
     t.after(() => machine.#stop.abort());
-    await machine.state.write('membership', member);
+    await new Pki(machine.state).store(joined.key, sha256('a token'), joined.reply);
     await machine.startAgent();
     return machine;
   }

@@ -12,6 +12,7 @@ import { heartbeatEveryMs, presenceTtlMs } from '../../api/resources/protocol.js
 import type { UnitSpec } from '../../api/resources/unit.js';
 import { textHash } from '../../api/resources/unit-text.js';
 import { runControllers } from '../../controllers/manager.js';
+import type { Clock } from '../../runtime/clock.js';
 import { silentLogger } from '../../runtime/log.js';
 import { noMetrics } from '../../runtime/metrics.js';
 import { MemoryStore } from '../../runtime/store/memory-store.js';
@@ -36,9 +37,10 @@ export class SimServer {
   constructor(
     readonly name: string,
     cluster: SimCluster,
+    clock: Clock,
   ) {
     this.store = cluster.store.peer();
-    const { clock, keys } = cluster;
+    const { keys } = cluster;
     const opened = openClusterCache({ store: this.store, keys, clock, log: silentLogger, random: cluster.random });
     this.cache = opened.cache;
     this.#stopCache = opened.stop;
@@ -97,8 +99,9 @@ export class SimCluster {
     return this;
   }
 
-  addServer(): SimServer {
-    const server = new SimServer(`server-${this.servers.length + 1}`, this);
+  /** `clock`: the server's own, when it is to go wrong. */
+  addServer(clock: Clock = this.clock): SimServer {
+    const server = new SimServer(`server-${this.servers.length + 1}`, this, clock);
     this.servers.push(server);
     return server;
   }
