@@ -4,7 +4,7 @@
  */
 import { createServer, type Server } from 'node:http';
 import { isIP } from 'node:net';
-import type { Metrics } from '../runtime/metrics.js';
+import { latencyBuckets, type Metrics } from '../runtime/metrics.js';
 import { type CgroupUsage, readCgroup } from './cgroup.js';
 import type { Observation } from './observe.js';
 import type { Systemd } from './systemd.js';
@@ -12,6 +12,9 @@ import type { Systemd } from './systemd.js';
 export interface AgentMetricsOptions {
   readonly metrics: Metrics;
   readonly systemd: Systemd;
+  /** Machine id and host name: what joins these series with the servers'. */
+  readonly machine: string;
+  readonly hostname: string;
   /** Assigned units as they were last seen. */
   readonly units: () => Iterable<readonly [name: string, observation: Observation, type: string]>;
   /** Wall-clock milliseconds; undefined before the first. */
@@ -33,7 +36,7 @@ export class AgentMetrics {
 
   constructor(options: AgentMetricsOptions) {
     this.#options = options;
-    const { metrics, units, systemd } = options;
+    const { metrics, units, systemd, machine, hostname } = options;
     const seconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1_000);
     const each = function* (value: (observation: Observation, name: string) => number | undefined) {
       for (const [name, observation] of units()) yield { labels: { name }, value: value(observation, name) };
@@ -43,10 +46,14 @@ export class AgentMetrics {
         for (const state of unitStates) yield { labels: { name, state, type }, value: seen.active === state ? 1 : 0 };
       }
     });
-    metrics.observe('gauge', 'flotilla_unit_start_time_seconds', 'Start time of the unit since unix epoch in seconds.', ['name'], () =>
-      each(({ run }) => seconds(run.activeSinceMs)),
+    metrics.observe(
+      'gauge',
+      'flotilla_systemd_unit_start_time_seconds',
+      'Start time of the unit since unix epoch in seconds; absent while it is not active.',
+      ['name'],
+      () => each(({ seen, run }) => (seen.active === 'active' || seen.active === 'reloading' ? seconds(run.activeSinceMs) : undefined)),
     );
-    metrics.observe('counter', 'flotilla_service_restart_total', 'How often Restart= has restarted the service.', ['name'], () =>
+    metrics.observe('counter', 'flotilla_systemd_service_restart_total', 'How often Restart= has restarted the service.', ['name'], () =>
       each(({ service }) => service?.restarts),
     );
     metrics.observe('counter', 'flotilla_unit_cpu_seconds_total', "CPU time of the unit's cgroup.", ['name'], () =>
@@ -57,10 +64,16 @@ export class AgentMetrics {
     );
     const one = (name: string, help: string, value: () => number | undefined) =>
       metrics.observe('gauge', name, help, [], () => [{ labels: {}, value: value() }]);
+    metrics
+      .gauge('flotilla_agent_info', 'Always 1; the labels say which machine this is.', ['machine', 'hostname'])
+      .set({ machine, hostname }, 1);
     one('flotilla_agent_last_sync_timestamp_seconds', 'When a server last confirmed that this agent is in step.', () =>
       seconds(options.lastSyncMs()),
     );
     one('flotilla_dbus_connected', 'Whether systemd can be reached.', () => (systemd.isConnected ? 1 : 0));
+    const losses = metrics.counter('flotilla_dbus_disconnects_total', 'Times the connection to systemd was lost.');
+    losses.inc({}, 0);
+    systemd.listen({ disconnected: () => losses.inc({}) });
     one('flotilla_agent_server_connected', 'Whether a stream to a server is open.', () => (options.isServerConnected() ? 1 : 0));
     one('flotilla_agent_certificate_expiration_timestamp_seconds', "When the machine's certificate ends.", () =>
       seconds(options.certificateNotAfterMs()),
@@ -97,6 +110,17 @@ export class AgentMetrics {
       return undefined;
     }
   }
+}
+
+/** What calls to systemd are counted and timed by. */
+export function dbusMetrics(metrics: Metrics): (method: string, result: 'ok' | 'error' | 'no_answer', ms: number) => void {
+  const calls = metrics.counter('flotilla_dbus_calls_total', 'Calls to systemd, by how they ended.', ['method', 'result']);
+  // Without the method: a histogram for each would be hundreds of series on each of thousands of machines.
+  const durations = metrics.histogram('flotilla_dbus_call_duration_seconds', 'How long calls to systemd took.', latencyBuckets);
+  return (method, result, ms) => {
+    calls.inc({ method, result });
+    durations.observe({}, ms / 1_000);
+  };
 }
 
 /** `host:port`; only loopback, because it is served without TLS and without asking who asks (invariant 12). */

@@ -31,8 +31,8 @@ export interface SystemdDbusOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** Told of each call: `ok`, `error` (systemd refused) or `no_answer`. */
-  readonly onCall?: (method: string, result: 'ok' | 'error' | 'no_answer') => void;
+  /** Told of each call: `ok`, `error` (systemd refused) or `no_answer`, and how many milliseconds it took, without the wait for a slot. */
+  readonly onCall?: (method: string, result: 'ok' | 'error' | 'no_answer', ms: number) => void;
 }
 
 export const systemBusAddress = 'unix:path=/run/dbus/system_bus_socket';
@@ -209,14 +209,17 @@ class SystemdDbus implements Systemd {
   async #call(target: CallTarget): Promise<readonly unknown[]> {
     if (this.#openCalls >= maxOpenCalls) await new Promise<void>((resolve) => this.#callsWaiting.push(resolve));
     else this.#openCalls += 1;
+    const { clock, onCall } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const ended = (result: 'ok' | 'error' | 'no_answer') => onCall?.(target.member, result, clock.monotonicMs() - startedMs);
     try {
       const connection = this.#connection;
       if (!connection || !this.#isConnected) throw new NoAnswer(`${target.member}: not connected to systemd`);
       const answer = await this.#send(connection, target);
-      this.#options.onCall?.(target.member, 'ok');
+      ended('ok');
       return answer;
     } catch (error) {
-      this.#options.onCall?.(target.member, error instanceof SystemdError ? 'error' : 'no_answer');
+      ended(error instanceof SystemdError ? 'error' : 'no_answer');
       throw error;
     } finally {
       const next = this.#callsWaiting.shift();
