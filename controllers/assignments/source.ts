@@ -102,7 +102,8 @@ function readSource(cache: ClusterCache, own: Row<StoredObject>, template: Row<S
     generation,
     ...(hash === undefined || broken !== undefined ? {} : { text: textOf(hash, template) }),
     ...(annotations[restartAnnotation] === undefined ? {} : { restart: annotations[restartAnnotation] }),
-    forced: annotations[forceDeleteAnnotation] !== undefined,
+    // `kubectl delete --force --grace-period=0` and `flotilla delete --force` say it in the object, other clients with the annotation.
+    forced: metadata.deletionGracePeriodSeconds === 0 || annotations[forceDeleteAnnotation] !== undefined,
     finalizers,
     planned: {
       name,
