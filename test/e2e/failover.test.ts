@@ -70,6 +70,29 @@ describe('losing machines', () => {
     );
   });
 
+  test('delete --force of a pinned unit does not wait for its dead machine', async () => {
+    const machine = cluster.dev.machines[1]!;
+    await cluster.apply(unitManifest('stuck.service', stampingUnit(), { placement: { machineID: machine.options.machineId } }));
+    await cluster.untilReady('stuck.service');
+    await machine.kill();
+    await until('the machine not ready', async () => (await lostMachines(cluster)) === 1, { timeoutMs: 4 * ttl * 1_000 });
+    const waiting = await cluster.dev.cli(['delete', 'unit', 'stuck.service', '--timeout=3s']);
+    assert.equal(waiting.code, 1);
+    assert.match(waiting.stderr, new RegExp(machine.options.machineId.slice(0, 8)), 'it says for which machine it waits');
+    assert.equal(
+      (await cluster.dev.cli(['apply', '-f', '-'], { input: unitManifest('stuck.service', stampingUnit()) })).code,
+      1,
+      'the name is taken until it is gone',
+    );
+    assert.equal((await cluster.dev.cli(['delete', 'unit', 'stuck.service', '--force', '--timeout=10s'])).code, 0);
+    await machine.boot();
+    await cluster.dev.untilMachinesReady();
+    await until(
+      'the old copy to be gone',
+      async () => (await cluster.show(machine, 'stuck.service', 'LoadState')).LoadState === 'not-found',
+    );
+  });
+
   test('two of three cut off: held, with a condition that says so, until a human confirms', async () => {
     const units = await cluster.units();
     const running = units.filter((unit) => unit.status?.active === 'active');
