@@ -3,7 +3,13 @@
  * become fuller since is found out when it comes to the top; one that has become emptier is told by the world's list of changes. So a
  * placement touches a few entries, however many machines there are.
  */
+import { inSum } from './reasons.js';
 import type { Slot, World } from './world.js';
+
+export type Picked =
+  | { readonly slot: Slot /** Machines that were looked at in vain before. */; readonly skipped: number }
+  /** No machine will do: the reasons in sum. */
+  | { readonly refused: string; readonly isEmpty: boolean; readonly skipped: number };
 
 export class Candidates {
   readonly #heap: number[] = [];
@@ -14,6 +20,8 @@ export class Candidates {
   /** Slot index → why it is not in the heap. */
   readonly #out = new Map<number, string>();
   readonly #outCounts = new Map<string, number>();
+  /** `#outCounts` in words, until they change. */
+  #sum: string | undefined;
   #seen = -1;
 
   constructor(
@@ -22,11 +30,8 @@ export class Candidates {
     private readonly isCrowded: ((slot: Slot) => string | undefined) | undefined,
   ) {}
 
-  /**
-   * The least loaded machine (ties: smallest id) against which `refuse` has nothing to say. When there is none, `refused` holds how many
-   * machines gave which reason.
-   */
-  pick(refuse: (slot: Slot) => string | undefined): { slot: Slot } | { refused: ReadonlyMap<string, number> } {
+  /** The least loaded machine (ties: smallest id) against which `refuse` has nothing to say. */
+  pick(refuse: (slot: Slot) => string | undefined): Picked {
     this.#catchUp();
     const { slots } = this.world;
     const skipped: number[] = [];
@@ -56,11 +61,14 @@ export class Candidates {
       reasons.push(reason);
     }
     for (const index of skipped) this.#insert(index);
-    if (found) return { slot: found };
-    if (reasons.length === 0) return { refused: this.#outCounts };
+    if (found) return { slot: found, skipped: skipped.length };
+    if (reasons.length === 0) {
+      this.#sum ??= inSum(this.#outCounts);
+      return { refused: this.#sum, isEmpty: this.#outCounts.size === 0, skipped: 0 };
+    }
     const refused = new Map(this.#outCounts);
     for (const reason of reasons) refused.set(reason, (refused.get(reason) ?? 0) + 1);
-    return { refused };
+    return { refused: inSum(refused), isEmpty: false, skipped: skipped.length };
   }
 
   #catchUp(): void {
@@ -77,6 +85,7 @@ export class Candidates {
     const why = this.#out.get(index);
     if (why !== undefined) {
       this.#out.delete(index);
+      this.#sum = undefined;
       const left = this.#outCounts.get(why)! - 1;
       if (left === 0) this.#outCounts.delete(why);
       else this.#outCounts.set(why, left);
@@ -99,6 +108,7 @@ export class Candidates {
 
   #putOut(index: number, reason: string): void {
     this.#out.set(index, reason);
+    this.#sum = undefined;
     this.#outCounts.set(reason, (this.#outCounts.get(reason) ?? 0) + 1);
   }
 
@@ -127,35 +137,33 @@ export class Candidates {
   }
 
   #up(from: number): number {
+    const index = this.#heap[from]!;
     let at = from;
-    const index = this.#heap[at]!;
     while (at > 0) {
       const above = (at - 1) >> 1;
       if (!this.#before(index, this.#heap[above]!)) break;
-      this.#swap(at, above);
+      this.#put(at, this.#heap[above]!);
       at = above;
     }
+    this.#put(at, index);
     return at;
   }
 
   #down(from: number): void {
+    const index = this.#heap[from]!;
+    const size = this.#heap.length;
     let at = from;
-    for (;;) {
-      let least = at;
-      for (const below of [2 * at + 1, 2 * at + 2]) {
-        if (below < this.#heap.length && this.#before(this.#heap[below]!, this.#heap[least]!)) least = below;
-      }
-      if (least === at) return;
-      this.#swap(at, least);
-      at = least;
+    for (let below = 2 * at + 1; below < size; below = 2 * at + 1) {
+      if (below + 1 < size && this.#before(this.#heap[below + 1]!, this.#heap[below]!)) below++;
+      if (!this.#before(this.#heap[below]!, index)) break;
+      this.#put(at, this.#heap[below]!);
+      at = below;
     }
+    this.#put(at, index);
   }
 
-  #swap(a: number, b: number): void {
-    const [indexA, indexB] = [this.#heap[a]!, this.#heap[b]!];
-    this.#heap[a] = indexB;
-    this.#heap[b] = indexA;
-    this.#at[indexA] = b;
-    this.#at[indexB] = a;
+  #put(at: number, index: number): void {
+    this.#heap[at] = index;
+    this.#at[index] = at;
   }
 }

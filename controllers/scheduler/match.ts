@@ -15,10 +15,18 @@ export function globMatches(pattern: string, name: string): boolean {
   let matcher = matchers.get(pattern);
   if (!matcher) {
     if (matchers.size >= rememberedGlobs) matchers.clear();
-    matcher = globMatcher(pattern) ?? (() => false);
+    matcher = matcherOf(pattern);
     matchers.set(pattern, matcher);
   }
   return matcher(name);
+}
+
+/** Most names differ from a pattern in what stands before its first wildcard: then there is nothing more to try. */
+function matcherOf(pattern: string): (name: string) => boolean {
+  const matches = globMatcher(pattern);
+  if (!matches) return () => false;
+  const prefix = /^[^*?[\\]*/.exec(pattern)![0];
+  return prefix === '' ? matches : (name) => name.startsWith(prefix) && matches(name);
 }
 
 /** A glob without wildcards is a name: it can be looked up instead of tried on each. */

@@ -4,7 +4,6 @@
  */
 import { groupOf, leadersOf } from './groups.js';
 import { closed, conflictsWith, replaces, shortId, unsuited } from './match.js';
-import { inSum } from './reasons.js';
 import type { Copy, GlobalVerdict, PlannedUnit, Verdict } from './types.js';
 import type { Slot, World } from './world.js';
 
@@ -19,6 +18,7 @@ export interface Plan {
 
 /** Decides for the named units (and whoever is in a group with them), and for all global units on the named machines. */
 export function plan(world: World, units: Iterable<string>, machines: Iterable<string> = []): Plan {
+  world.beginPass();
   const planner = new Planner(world);
   const done = new Set<string>();
   const items: { name: string; changed: boolean; decide: () => void }[] = [];
@@ -30,6 +30,11 @@ export function plan(world: World, units: Iterable<string>, machines: Iterable<s
     if (unit.constraints.global) {
       done.add(name);
       items.push({ name, changed: isChanged(world, name), decide: () => planner.decideGlobal(unit, world.machineIds()) });
+      continue;
+    }
+    if (isAlone(world, unit)) {
+      done.add(name);
+      items.push({ name, changed: false, decide: () => planner.placeAlone(unit) });
       continue;
     }
     const group = groupOf(world, name);
@@ -57,6 +62,10 @@ export function plan(world: World, units: Iterable<string>, machines: Iterable<s
   return planner;
 }
 
+/** Follows nobody, is followed by nobody, and is nowhere: so are most units that are to be placed, and there is little to ask about them. */
+const isAlone = (world: World, { name, constraints }: PlannedUnit): boolean =>
+  constraints.machineOf.length === 0 && world.followersOf(name).size === 0 && world.copiesOf(name).size === 0;
+
 function isChanged(world: World, name: string): boolean {
   const { generation } = world.unit(name)!;
   for (const copy of world.copiesOf(name).values()) if (!copy.leaving && copy.generation !== generation) return true;
@@ -72,6 +81,18 @@ class Planner implements Plan {
   constructor(private readonly world: World) {}
 
   // --- groups, and the group of one that most units are -----------------------------------------------------------------------------
+
+  placeAlone(unit: PlannedUnit): void {
+    const { name, broken } = unit;
+    const idle = idleReason(unit);
+    if (idle) {
+      this.#nowhere(name, idle.reason, idle.message);
+      return;
+    }
+    const target = broken === undefined ? this.#find([name]) : { reason: 'Invalid', message: broken };
+    if ('slot' in target) this.#place(name, target.slot, { inOrder: false });
+    else this.#say(name, { go: 'unschedulable', reason: target.reason, message: target.message });
+  }
 
   decideGroup(members: readonly string[], circles: ReadonlyMap<string, string>): void {
     const { world } = this;
@@ -329,8 +350,10 @@ class Planner implements Plan {
 
   /** What has to happen on the machine before it is started there. */
   #gate(name: string, slot: Slot, inOrder: boolean): string | undefined {
-    const victim = sorted(this.world.victimsOf(name, slot))[0];
-    if (victim !== undefined) return `waiting for ${victim} to give way`;
+    if (this.world.unit(name)!.constraints.replaces.length > 0) {
+      const victim = sorted(this.world.victimsOf(name, slot))[0];
+      if (victim !== undefined) return `waiting for ${victim} to give way`;
+    }
     if (!inOrder) return undefined;
     const leader = this.#leaders(name).find((other) => !this.world.copiesOf(other).get(slot.id)?.settled);
     return leader === undefined ? undefined : `waiting for ${leader} to start`;
@@ -339,7 +362,7 @@ class Planner implements Plan {
   #place(name: string, slot: Slot, { lost, inOrder }: { lost?: string; inOrder: boolean }): void {
     const { world } = this;
     const unit = world.unit(name)!;
-    for (const victim of world.victimsOf(name, slot)) this.again.add(victim);
+    if (unit.constraints.replaces.length > 0) for (const victim of world.victimsOf(name, slot)) this.again.add(victim);
     const gate = unit.wanted === 'launched' ? this.#gate(name, slot, inOrder) : undefined;
     const start = gate === undefined;
     world.setCopy(name, slot.id, {
@@ -465,10 +488,11 @@ class Planner implements Plan {
   #find(together: readonly string[]): { slot: Slot } | { reason: string; message: string } {
     const { world } = this;
     for (const name of together) {
-      const inner = together.find((other) => conflictsWith(world.unit(name)!.constraints, name, other));
+      const { constraints } = world.unit(name)!;
+      const inner = together.length === 1 ? undefined : together.find((other) => conflictsWith(constraints, name, other));
       if (inner !== undefined)
         return { reason: 'Unschedulable', message: `${name} conflicts with ${inner}, with which it shares its machine` };
-      const { machineID } = world.unit(name)!.constraints;
+      const { machineID } = constraints;
       if (machineID === undefined) continue;
       const named = world.machinesNamed(machineID);
       if (named.length > 1) return { reason: 'AmbiguousMachine', message: ambiguous(machineID) };
@@ -478,9 +502,11 @@ class Planner implements Plan {
       if (against === undefined) return { slot };
       return { reason: 'Unschedulable', message: `machine ${shortId(slot.id)}: ${against}` };
     }
-    const picked = world.candidates(together[0]!).pick((slot) => this.#refusal(together, slot));
+    const refuse = (slot: Slot) => this.#refusal(together, slot);
+    // What a group is refused for depends on all of it, so only a single unit's refusal is worth remembering.
+    const picked = together.length === 1 ? world.pick(together[0]!, refuse) : world.pickForGroup(together[0]!, refuse);
     if ('slot' in picked) return picked;
-    return { reason: picked.refused.size === 0 ? 'NoMachines' : 'Unschedulable', message: inSum(picked.refused) };
+    return { reason: picked.isEmpty ? 'NoMachines' : 'Unschedulable', message: picked.refused };
   }
 
   #refusal(together: readonly string[], slot: Slot): string | undefined {
@@ -488,11 +514,11 @@ class Planner implements Plan {
     let cpuMillis = 0;
     let memoryBytes = 0;
     for (const name of together) {
-      const { constraints } = world.unit(name)!;
-      const against = closed(constraints, slot.machine!) ?? world.crowded(constraints, name, slot) ?? world.unwelcome(name, slot);
+      const against = this.#refusalOf(name, slot);
       if (against !== undefined) return together.length > 1 ? `${name}: ${against}` : against;
-      cpuMillis += constraints.requests.cpuMillis;
-      memoryBytes += constraints.requests.memoryBytes;
+      const { requests } = world.unit(name)!.constraints;
+      cpuMillis += requests.cpuMillis;
+      memoryBytes += requests.memoryBytes;
     }
     if (together.length === 1) return undefined;
     const capacity = slot.machine!.capacity;
@@ -502,11 +528,16 @@ class Planner implements Plan {
       : undefined;
   }
 
+  #refusalOf(name: string, slot: Slot): string | undefined {
+    const { constraints } = this.world.unit(name)!;
+    return closed(constraints, slot.machine!) ?? this.world.crowded(constraints, name, slot) ?? this.world.unwelcome(name, slot);
+  }
+
   // --- global units -----------------------------------------------------------------------------------------------------------------
 
   decideGlobal(unit: PlannedUnit, machines: readonly string[]): void {
     const { world } = this;
-    const { name, constraints } = unit;
+    const { name } = unit;
     const place: string[] = [];
     const leave = new Map<string, string>();
     const skip = new Map<string, string>();
@@ -524,12 +555,7 @@ class Planner implements Plan {
         leave.set(id, against);
         world.setCopy(name, id, { ...copy, leaving: true });
       } else {
-        const against =
-          idle?.message ??
-          unit.broken ??
-          closed(constraints, slot.machine) ??
-          world.crowded(constraints, name, slot) ??
-          world.unwelcome(name, slot);
+        const against = idle?.message ?? unit.broken ?? this.#refusalOf(name, slot);
         if (against !== undefined) {
           skip.set(id, against);
           continue;

@@ -5,11 +5,21 @@ const maxReasons = 5;
 
 /** "2 machines: conflict with web@1.service, 1: cordoned". */
 export function inSum(refused: ReadonlyMap<string, number>): string {
-  const reasons = [...refused].sort(([a, countA], [b, countB]) => countB - countA || (a < b ? -1 : 1));
-  if (reasons.length === 0) return 'there is no machine yet';
-  const spelled = reasons.slice(0, maxReasons).map(([reason, count], index) => `${index === 0 ? machines(count) : count}: ${reason}`);
-  const rest = reasons.slice(maxReasons).reduce((sum, [, count]) => sum + count, 0);
+  if (refused.size === 0) return 'there is no machine yet';
+  const most: [reason: string, count: number][] = [];
+  let rest = 0;
+  // There can be as many reasons as machines: only the first few are sorted.
+  for (const entry of refused) {
+    let at = most.length;
+    while (at > 0 && isBefore(entry, most[at - 1]!)) at--;
+    if (at < maxReasons) most.splice(at, 0, entry);
+    else rest += entry[1];
+    if (most.length > maxReasons) rest += most.pop()![1];
+  }
+  const spelled = most.map(([reason, count], index) => `${index === 0 ? machines(count) : count}: ${reason}`);
   return rest === 0 ? spelled.join(', ') : `${spelled.join(', ')}, ${rest}: other reasons`;
 }
+
+const isBefore = ([a, countA]: [string, number], [b, countB]: [string, number]): boolean => countA > countB || (countA === countB && a < b);
 
 export const machines = (count: number): string => `${count} ${count === 1 ? 'machine' : 'machines'}`;

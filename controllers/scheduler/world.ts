@@ -2,7 +2,7 @@
  * The planner's index of the cluster: kept up change by change, so that a placement costs the same on ten machines and on ten thousand.
  * The planner writes what it decides into it at once; what then was not stored is put right from the cache.
  */
-import { Candidates } from './candidates.js';
+import { Candidates, type Picked } from './candidates.js';
 import { closed, conflictsWith, globMatches, isLiteral, replaces, selectionKey, shortId } from './match.js';
 import { type Constraints, type Copy, type PlannedMachine, type PlannedUnit, unconstrained } from './types.js';
 
@@ -28,9 +28,14 @@ interface UnitEntry {
   readonly klass: string;
 }
 
-/** At most this many ways of selecting machines are indexed at a time; the least recently used one goes first. */
-const maxQueues = 256;
-const maxRemembered = 4_096;
+export const worldLimits = {
+  /** At most this many ways of selecting machines are indexed at a time; the least recently used one goes first. */
+  queues: 256,
+  /** A class of units that skipped more machines than this gets an index of its own. */
+  manySkips: 32,
+  /** Units that may look at all machines again in one pass only to say why they still find none. */
+  sumsPerPass: 200,
+};
 
 export class World {
   readonly slots: Slot[] = [];
@@ -43,10 +48,20 @@ export class World {
   readonly #followers = new Map<string, Set<string>>();
   readonly #globals = new Set<string>();
   readonly #queues = new Map<string, Candidates>();
-  readonly #asked = new Set<string>();
+  /** Classes of units that had to skip many machines. */
+  readonly #crowdedClasses = new Set<string>();
+  /** Units that found no machine, and when. */
+  readonly #refused = new Map<string, { readonly entry: UnitEntry; readonly version: number; readonly picked: Picked }>();
+  readonly #limits: typeof worldLimits;
+  #sumsLeft: number;
   /** Slots where something became possible that was not before: each queue reads on from where it stopped. */
   #changes: number[] = [];
   #firstChange = 0;
+
+  constructor(limits: Partial<typeof worldLimits> = {}) {
+    this.#limits = { ...worldLimits, ...limits };
+    this.#sumsLeft = this.#limits.sumsPerPass;
+  }
 
   // --- machines -------------------------------------------------------------------------------------------------------------------
 
@@ -106,6 +121,7 @@ export class World {
     if (!before) return;
     this.#forget(before);
     this.#units.delete(name);
+    this.#refused.delete(name);
     for (const machine of this.copiesOf(name).keys()) this.#enter(this.#slot(machine), name, unconstrained);
   }
 
@@ -225,8 +241,11 @@ export class World {
   /** Against this very unit: others that do not want it there, and a copy of its own that has not gone yet. */
   unwelcome(name: string, slot: Slot): string | undefined {
     if (slot.units.has(name)) return `${name} is still being stopped there`;
-    const other = first(slot.conflicting, (theirs) => conflictsWith(this.#constraints(theirs), theirs, name));
-    if (other !== undefined) return `conflict with ${other}`;
+    if (slot.conflicting.size > 0) {
+      const other = first(slot.conflicting, (theirs) => conflictsWith(this.#constraints(theirs), theirs, name));
+      if (other !== undefined) return `conflict with ${other}`;
+    }
+    if (slot.replacing.size === 0) return undefined;
     const replacer = this.replacerOf(name, slot);
     return replacer && `replaced by ${replacer}`;
   }
@@ -281,28 +300,56 @@ export class World {
 
   /** Slots changed since `version`; undefined when that is longer ago than is remembered. */
   changesSince(version: number): readonly number[] | undefined {
+    if (version === this.version) return nothingChanged;
     return version < this.#firstChange ? undefined : this.#changes.slice(version - this.#firstChange);
   }
 
-  /** The machines for this unit, the least loaded first. */
-  candidates(name: string): Candidates {
+  /** A pass begins: so many units that still find no machine may have the reasons summed up anew. */
+  beginPass(): void {
+    this.#sumsLeft = this.#limits.sumsPerPass;
+  }
+
+  /**
+   * The least loaded machine for this unit against which `refuse` has nothing to say. A unit that found none looks only at what has changed
+   * since: thousands of them may be waiting.
+   */
+  pick(name: string, refuse: (slot: Slot) => string | undefined): Picked {
     const entry = this.#units.get(name)!;
-    const { constraints } = entry.unit;
-    // A class of one unit is not worth an index of its own: from the second question on it is.
-    const known = entry.klass === entry.selection || this.#queues.has(entry.klass) || this.#asked.has(entry.klass);
-    if (!known) {
-      if (this.#asked.size >= maxRemembered) this.#asked.clear();
-      this.#asked.add(entry.klass);
+    const memo = this.#refused.get(name);
+    if (memo?.entry === entry) {
+      const changes = this.changesSince(memo.version);
+      if (changes?.length === 0) return memo.picked;
+      const isPossible = (index: number) => this.slots[index]!.machine !== undefined && refuse(this.slots[index]!) === undefined;
+      if (changes && this.#sumsLeft <= 0 && ![...new Set(changes)].some(isPossible)) {
+        // The sum is a little old; a later pass says it anew.
+        this.#refused.set(name, { ...memo, version: this.version });
+        return memo.picked;
+      }
+      this.#sumsLeft--;
     }
-    const key = known ? entry.klass : entry.selection;
+    const queue = this.#queue(entry);
+    const picked = queue.pick(refuse);
+    if (picked.skipped > this.#limits.manySkips) this.#crowdedClasses.add(entry.klass);
+    if ('slot' in picked) this.#refused.delete(name);
+    else this.#refused.set(name, { entry, version: this.version, picked });
+    return picked;
+  }
+
+  /** The least loaded machine among those that suit the first of a group. */
+  pickForGroup(first: string, refuse: (slot: Slot) => string | undefined): Picked {
+    return this.#queue(this.#units.get(first)!).pick(refuse);
+  }
+
+  #queue({ unit: { constraints }, selection, klass }: UnitEntry): Candidates {
+    // An index by what units conflict with is worth its price only where many machines are in their way.
+    const key = this.#crowdedClasses.has(klass) ? klass : selection;
     let queue = this.#queues.get(key);
     if (queue) this.#queues.delete(key);
     else {
-      const isClosed = (slot: Slot) => closed(constraints, slot.machine!);
       // No name here: nobody is called '', and a class answers for all its units.
-      const isCrowded = key === entry.selection ? undefined : (slot: Slot) => this.crowded(constraints, '', slot);
-      queue = new Candidates(this, isClosed, isCrowded);
-      if (this.#queues.size >= maxQueues) this.#queues.delete(this.#queues.keys().next().value!);
+      const isCrowded = key === selection ? undefined : (slot: Slot) => this.crowded(constraints, '', slot);
+      queue = new Candidates(this, (slot) => closed(constraints, slot.machine!), isCrowded);
+      if (this.#queues.size >= this.#limits.queues) this.#queues.delete(this.#queues.keys().next().value!);
     }
     this.#queues.set(key, queue);
     return queue;
@@ -325,5 +372,6 @@ function setOf(sets: Map<string, Set<string>>, key: string): Set<string> {
   return set;
 }
 
+const nothingChanged: readonly number[] = [];
 const none: ReadonlySet<string> = new Set();
 const noCopies: ReadonlyMap<string, Copy> = new Map();

@@ -256,6 +256,48 @@ test('property: the same machine as a scan of all machines would find, or none l
   );
 });
 
+test('property: an index that has seen many changes knows what one made afresh knows, also of units that wait', () => {
+  const change = fc.oneof(
+    fc.record({ machine: fc.constantFrom('m1', 'm2', 'm3', 'm4').chain(anyMachine) }),
+    fc.record({ without: fc.constantFrom('m1', 'm2', 'm3', 'm4') }),
+    fc.record({ unit: fc.constantFrom(...names).chain(anyUnit) }),
+    fc.record({ gone: fc.constantFrom(...names) }),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(change, { minLength: 1, maxLength: 40 }),
+      fc.record({ sumsPerPass: fc.constantFrom(0, 200), manySkips: fc.constantFrom(0, 32), queues: fc.constantFrom(2, 256) }),
+      (changes, limits) => {
+        const world = new World(limits);
+        const machines = new Map<string, PlannedMachine>();
+        for (const step of changes) {
+          if ('machine' in step) {
+            machines.set(step.machine.id, step.machine);
+            world.setMachine(step.machine);
+          } else if ('without' in step) {
+            machines.delete(id(step.without));
+            world.removeMachine(id(step.without));
+            for (const name of [...world.unitNames()]) world.removeCopy(name, id(step.without));
+          } else if ('unit' in step)
+            world.setUnit({ ...step.unit, constraints: { ...step.unit.constraints, machineOf: [], global: false } });
+          else {
+            world.removeUnit(step.gone);
+            for (const at of [...world.copiesOf(step.gone).keys()]) world.removeCopy(step.gone, at);
+          }
+          for (const name of [...world.unitNames()].sort()) {
+            const planned = world.unit(name)!;
+            if (planned.wanted === 'inactive' || world.copiesOf(name).size > 0) continue;
+            const expected = scan(world, [...machines.values()], planned);
+            const verdict = plan(world, [name]).verdicts.get(name)!;
+            assert.equal('machine' in verdict ? verdict.machine : undefined, expected, `${name}: ${verdict.message}`);
+          }
+        }
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
 /** The reference: no index, no queue, each machine asked each thing. */
 function scan(world: World, machines: readonly PlannedMachine[], { name, constraints }: PlannedUnit): string | undefined {
   const fits = machines.filter((at) => {
