@@ -200,7 +200,10 @@ export async function ask(
     agent: false,
     ca: server.ca,
     ...options.credentials,
-    headers: { ...(payload === undefined ? {} : { 'content-type': 'application/json' }), ...options.headers },
+    headers: {
+      ...(payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
+      ...options.headers,
+    },
   });
   request.end(payload);
   const [response] = (await once(request, 'response')) as [IncomingMessage];
