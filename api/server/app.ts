@@ -11,6 +11,7 @@ import type { Kind } from '../resources/kinds.js';
 import { accessHook } from './access.js';
 import { componentRoutes, leaderName, servedComponents } from './components.js';
 import { discoveryRoutes } from './discovery.js';
+import { observeMembers } from './etcd-metrics.js';
 import { builtInChecks, Health, healthRoutes } from './health.js';
 import { StreamQuota } from './http-stream.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
@@ -113,7 +114,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     return kind === units ? { ...resource, subresources: [...resource.subresources, { name: 'log', verbs: ['get'] }] } : resource;
   });
   routes.add(...discoveryRoutes([...served, servedComponents]));
-  routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(metrics));
+  routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));
   for (const plugin of options.extraPlugins ?? []) plugin(routes);
 
   // Bodies stay bytes until a handler knows what they should be; everybody shares one limit.
@@ -196,10 +197,16 @@ function versionRoute({ server, clusterUid }: AppOptions): Route {
   };
 }
 
-const metricsRoute = (metrics: Metrics): Route => ({
-  method: 'GET',
-  path: '/metrics',
-  audience: 'any-authenticated',
-  attributes: plainAttributes('GET', '/metrics'),
-  handler: async (_request, reply) => reply.header('content-type', metrics.contentType).send(await metrics.render()),
-});
+function metricsRoute({ metrics, store, clock, log }: AppOptions): Route {
+  const lookAtMembers = observeMembers(metrics, store, clock, log);
+  return {
+    method: 'GET',
+    path: '/metrics',
+    audience: 'any-authenticated',
+    attributes: plainAttributes('GET', '/metrics'),
+    async handler(_request, reply) {
+      await lookAtMembers();
+      return reply.header('content-type', metrics.contentType).send(await metrics.render());
+    },
+  };
+}

@@ -22,6 +22,7 @@ import { Lifecycle, StartFailed, stopSignal } from '../../runtime/lifecycle.js';
 import { createLogger, type Logger } from '../../runtime/log.js';
 import { createMetrics } from '../../runtime/metrics.js';
 import { openEtcdStore } from '../../runtime/store/etcd-store.js';
+import { measuredStore } from '../../runtime/store/measured-store.js';
 import { exitCode, usageError } from '../exit.js';
 import { readSettings, ServerSettings } from './settings.js';
 import { version } from './version.js';
@@ -58,12 +59,13 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
   const metrics = createMetrics({ component: 'server', version });
   const identities = new ConnectionIdentities(clock);
   const credentials = etcdCredentials(settings);
-  const store = openEtcdStore({
+  const etcd = openEtcdStore({
     endpoints: settings.etcd,
     clock,
     log: log.child({ part: 'store' }),
     ...(credentials ? { credentials } : {}),
   });
+  const store = measuredStore(etcd, metrics, clock);
   const { cache, hub, stop: stopCache } = openClusterCache({ store, keys, clock, log: log.child({ part: 'cache' }), metrics });
   const door = openObjectDoor({ kinds, cache, store, keys, clock, log: log.child({ part: 'door' }) });
 
@@ -73,7 +75,15 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
     return stopCache;
   });
   lifecycle.add('api', async () => {
-    const pki = await openPki({ dir: settings.pkiDir, store, keys, names: certificateNames(specs, settings.advertise), clock, log });
+    const pki = await openPki({
+      dir: settings.pkiDir,
+      store,
+      keys,
+      names: certificateNames(specs, settings.advertise),
+      clock,
+      log,
+      metrics,
+    });
     const tokens = openTokens({ store, keys, clock, caSha256: pki.caSha256 });
     const self = { name, urls: [...(settings.advertise ?? specs.flatMap(agentUrl))], version };
     const registry = openServerRegistry({ store, keys, self, clock, random: Math.random, log, metrics });

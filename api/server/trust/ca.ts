@@ -2,12 +2,13 @@
  * The cluster's certificate authority and this server's certificate. The CA certificate stands in etcd for everybody to compare with;
  * its private key never leaves the pki directories of the servers.
  */
-import { randomUUID } from 'node:crypto';
+import { randomUUID, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import path from 'node:path';
 import type { SecureContextOptions } from 'node:tls';
 import type { Clock } from '../../../runtime/clock.js';
 import { type Logger, silentLogger } from '../../../runtime/log.js';
+import { type Metrics, noMetrics } from '../../../runtime/metrics.js';
 import type { Store } from '../../../runtime/store/store.js';
 import {
   type CertificateContent,
@@ -45,6 +46,7 @@ export interface PkiOptions {
   readonly names: readonly string[];
   readonly clock: Clock;
   readonly log?: Logger;
+  readonly metrics?: Metrics;
 }
 
 export interface IssuedKey {
@@ -71,7 +73,7 @@ export interface Pki {
 
 /** Opens the cluster's PKI, or makes it on the very first start. Throws StartRefused when this server cannot be one of the cluster's. */
 export async function openPki(options: PkiOptions): Promise<Pki> {
-  const { clock, log = silentLogger } = options;
+  const { clock, log = silentLogger, metrics = noMetrics } = options;
   const { clusterUid } = await openClusterMeta(options.store, options.keys);
   const ca = await openCa(options);
   const listeners = new Set<() => void>();
@@ -122,6 +124,16 @@ export async function openPki(options: PkiOptions): Promise<Pki> {
     for (const listener of listeners) listener();
   }
   renewLater();
+  const unobserve = metrics.observe(
+    'gauge',
+    'flotilla_certificate_expiration_timestamp_seconds',
+    "When a certificate of this server's ends.",
+    ['certificate'],
+    () => [
+      { labels: { certificate: 'ca' }, value: notAfterSeconds(ca.certificate) },
+      { labels: { certificate: 'server' }, value: notAfterSeconds(server.cert) },
+    ],
+  );
 
   return {
     clusterUid,
@@ -149,10 +161,14 @@ export async function openPki(options: PkiOptions): Promise<Pki> {
     close() {
       closed = true;
       cancel();
+      unobserve();
       listeners.clear();
     },
   };
 }
+
+/** Of the first certificate in the PEM text. */
+const notAfterSeconds = (pem: string): number => Date.parse(new X509Certificate(pem).validTo) / 1_000;
 
 interface Ca {
   /** PEM. */
