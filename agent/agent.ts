@@ -10,15 +10,15 @@ import type { AgentAssignment, FromAgent } from '../api/resources/protocol.js';
 import { backoffMs } from '../runtime/backoff.js';
 import { type Clock, type Random, sleep } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
-import type { Metrics } from '../runtime/metrics.js';
+import type { Counter, Metrics } from '../runtime/metrics.js';
 import { Convergence } from './converge.js';
 import type { UnitFiles } from './files.js';
 import { DiskStateFiles, DiskUnitFiles } from './files-disk.js';
-import { JoinRefused, join, renew, renewAtMs } from './join.js';
+import { JoinRefused, join, renew, renewAtMs, shouldJoin } from './join.js';
 import { LastKnownGood } from './last-known-good.js';
 import { Logs } from './logs.js';
 import { machineInfo, readBootId, readMachineId } from './machine-info.js';
-import { AgentMetrics, serveMetrics } from './metrics.js';
+import { AgentMetrics, dbusMetrics, serveMetrics } from './metrics.js';
 import { type Membership, Pki } from './pki.js';
 import { Records } from './records.js';
 import { Reporter } from './report.js';
@@ -60,13 +60,12 @@ const renewLookMs = 6 * 3_600_000;
 /** Resolves after the signal. Throws `JoinRefused` when the machine is no member and cannot become one. */
 export async function runAgent(options: AgentOptions): Promise<void> {
   const { log, metrics, clock, random, signal, stateDir } = options;
-  const dbusCalls = metrics.counter('flotilla_dbus_calls_total', 'Calls to systemd, by how they ended.', ['method', 'result']);
   const systemd = openSystemdDbus({
     address: options.bus ?? systemBusAddress,
     clock,
     random,
     log,
-    onCall: (method, result) => dbusCalls.inc({ method, result }),
+    onCall: dbusMetrics(metrics),
   });
   try {
     await untilConnected(systemd, signal);
@@ -113,6 +112,7 @@ export class Agent implements StreamHandler {
   readonly #reporter: Reporter;
   readonly #logs: Logs;
   readonly #servers: ServerList;
+  readonly #streamFailures: Counter<never>;
   #membership: Membership | undefined;
   #send: ((message: FromAgent) => void) | undefined;
   /** Events that happened without a stream; the oldest go first when there are too many. */
@@ -128,6 +128,8 @@ export class Agent implements StreamHandler {
     this.#parts = parts;
     const { clock, random, log, metrics } = options;
     this.#servers = new ServerList(options.servers, random);
+    this.#streamFailures = metrics.counter('flotilla_agent_stream_failures_total', 'Streams that ended or could not be opened.');
+    this.#streamFailures.inc({}, 0);
     this.#reporter = new Reporter({ clock, state: (name) => this.#convergence.state(name) });
     this.#convergence = new Convergence({
       systemd: parts.systemd,
@@ -160,7 +162,6 @@ export class Agent implements StreamHandler {
     try {
       this.#membership = await this.#parts.pki.membership();
       const cancelGrace = this.#startFromDisk();
-      this.#dropExpiredCertificate();
       notifyReady(log);
       await this.#joinIfNeeded();
       await Promise.all([
@@ -214,26 +215,20 @@ export class Agent implements StreamHandler {
     return this.#isBootGraceOver ? undefined : `it may have been moved meanwhile: waiting ${bootGraceMs / 1_000} s for a server to say so`;
   }
 
-  /** A machine that was off for longer than its certificate lives has to join again, by a token. */
-  #dropExpiredCertificate(): void {
-    const { token, clock, log } = this.#options;
-    if (!this.#membership || this.#membership.notAfterMs > clock.now().getTime()) return;
-    log.error("this machine's certificate has ended; it needs a new join token", {
-      not_after: new Date(this.#membership.notAfterMs).toISOString(),
-    });
-    if (token !== undefined) this.#membership = undefined;
-  }
-
   async #joinIfNeeded(): Promise<void> {
     const { token, metadata, clock, random, signal, log } = this.#options;
-    for (let failures = 1; !this.#membership && !signal.aborted; failures++) {
+    const { machine, pki } = this.#parts;
+    for (let failures = 1; shouldJoin(this.#membership, token, clock.now().getTime()) && !signal.aborted; failures++) {
       if (token === undefined) throw new JoinRefused('this machine has not joined a cluster: give it a token from `flotilla token create`');
       try {
-        const { machine, pki } = this.#parts;
         this.#membership = await join({ servers: this.#servers.all, token, machine, labels: metadata, pki });
         log.info('joined the cluster', { cluster: this.#membership.clusterUid });
       } catch (error) {
-        if (error instanceof JoinRefused) throw error;
+        if (error instanceof JoinRefused) {
+          if (!this.#membership) throw error;
+          log.warn('the token was refused; going on as the member that this machine is', { why: error.message });
+          return;
+        }
         const retryMs = backoffMs(joinBackoff, failures, random);
         log.warn('could not join', { error: (error as Error).message, retry_ms: Math.round(retryMs) });
         await sleep(clock, retryMs, signal);
@@ -332,6 +327,7 @@ export class Agent implements StreamHandler {
   }
 
   closed(): void {
+    this.#streamFailures.inc({});
     this.#send = undefined;
     this.#reporter.disconnected();
   }
@@ -340,7 +336,8 @@ export class Agent implements StreamHandler {
     this.#lastSyncMs = this.#options.clock.now().getTime();
   }
 
-  #event(event: Extract<FromAgent, { type: 'event' }>): void {
+  #event(told: Extract<FromAgent, { type: 'event' }>): void {
+    const event = { ...told, message: told.message.slice(0, maxEventLength) };
     if (this.#send) this.#send(event);
     else {
       this.#events.push(event);
@@ -380,6 +377,8 @@ export class Agent implements StreamHandler {
     const shown = new AgentMetrics({
       metrics,
       systemd,
+      machine: this.#parts.machine,
+      hostname: this.#parts.info.hostname,
       units: function* () {
         for (const { unit } of convergence.assignments()) {
           const observation = convergence.observations.get(unit);
@@ -402,6 +401,8 @@ export class Agent implements StreamHandler {
 }
 
 const maxKeptEvents = 100;
+/** What a server takes of a sentence. */
+const maxEventLength = 1_000;
 
 async function untilConnected(systemd: Systemd, signal: AbortSignal): Promise<void> {
   if (systemd.isConnected || signal.aborted) return;

@@ -10,6 +10,7 @@ import { JoinReply, type JoinRequest, type RenewRequest } from '../api/resources
 import { createRequest, readKeyPair } from '../runtime/x509/certificates.js';
 import type { Membership, Pki } from './pki.js';
 import { type TlsIdentity, tlsOptions } from './stream.js';
+import { sha256 } from './unit-text.js';
 
 const callTimeoutMs = 10_000;
 const maxReplyBytes = 1024 * 1024;
@@ -39,7 +40,7 @@ export async function join({ servers, token, machine, labels, pki }: JoinOptions
     try {
       const ca = await pinnedCa(new URL(server), parsed.caSha256);
       const body: JoinRequest = { token: token.trim(), machine, csr, labels };
-      return await pki.store(key, JoinReply.parse(await post(new URL('/agent/v1/join', server), body, { ca })));
+      return await pki.store(key, sha256(token.trim()), JoinReply.parse(await post(new URL('/agent/v1/join', server), body, { ca })));
     } catch (error) {
       if (error instanceof JoinRefused) throw error;
       last = error as Error;
@@ -52,8 +53,16 @@ export async function join({ servers, token, machine, labels, pki }: JoinOptions
 export async function renew(server: string, machine: string, membership: Membership, pki: Pki): Promise<Membership> {
   const key = await pki.newKey();
   const body: RenewRequest = { csr: await createRequest(await readKeyPair(key), machine) };
-  return pki.store(key, JoinReply.parse(await post(new URL('/agent/v1/renew', server), body, tlsOptions(membership))));
+  return pki.store(
+    key,
+    membership.tokenSha256,
+    JoinReply.parse(await post(new URL('/agent/v1/renew', server), body, tlsOptions(membership))),
+  );
 }
+
+/** Whether a token asks this machine to join: it is no member yet, its certificate has ended, or it is given a token that is new to it. */
+export const shouldJoin = (membership: Membership | undefined, token: string | undefined, nowMs: number): boolean =>
+  membership === undefined || (token !== undefined && (membership.notAfterMs <= nowMs || membership.tokenSha256 !== sha256(token.trim())));
 
 /** A third of its life before it ends. */
 export const renewAtMs = ({ notBeforeMs, notAfterMs }: Pick<Membership, 'notBeforeMs' | 'notAfterMs'>): number =>

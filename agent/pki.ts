@@ -15,6 +15,8 @@ export interface Membership extends TlsIdentity {
   /** Wall-clock milliseconds. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** sha256 of the token that it joined with: another token asks to join again. */
+  readonly tokenSha256: string;
 }
 
 const Stored = z.object({
@@ -25,6 +27,7 @@ const Stored = z.object({
   clusterUid: z.string(),
   machineUid: z.string(),
   servers: z.array(z.string()),
+  tokenSha256: z.string(),
 });
 type Stored = z.infer<typeof Stored>;
 
@@ -58,17 +61,17 @@ export class Pki {
   }
 
   /** Throws when the certificate is not for this key. */
-  async store(key: string, { certificate, ca, clusterUid, machineUid, servers }: JoinReply): Promise<Membership> {
-    const stored: Stored = { version: 1, key, certificate, ca, clusterUid, machineUid, servers };
+  async store(key: string, tokenSha256: string, { certificate, ca, clusterUid, machineUid, servers }: JoinReply): Promise<Membership> {
+    const stored: Stored = { version: 1, key, certificate, ca, clusterUid, machineUid, servers, tokenSha256 };
     const membership = membershipOf(stored);
     await this.#files.write('membership', stored);
     return membership;
   }
 }
 
-function membershipOf({ key, certificate, ca, clusterUid, machineUid, servers }: Stored): Membership {
+function membershipOf({ key, certificate, ca, clusterUid, machineUid, servers, tokenSha256 }: Stored): Membership {
   const leaf = new X509Certificate(certificate);
   if (!leaf.checkPrivateKey(createPrivateKey(key))) throw new Error('the certificate is not for the key beside it');
   const [notBeforeMs, notAfterMs] = [Date.parse(leaf.validFrom), Date.parse(leaf.validTo)];
-  return { key, certificate, ca, clusterUid, machineUid, servers, notBeforeMs, notAfterMs };
+  return { key, certificate, ca, clusterUid, machineUid, servers, notBeforeMs, notAfterMs, tokenSha256 };
 }
