@@ -56,10 +56,7 @@ describe('a unit on three machines', () => {
     );
     assert.equal(second.status?.machine, first.status?.machine);
     assert.notEqual(second.status?.mainPID, first.status?.mainPID);
-    assert.deepEqual(
-      (await cluster.stamps('changes.service')).map(({ what }) => what),
-      ['start', 'stop', 'start'],
-    );
+    await cluster.untilStamps('changes.service', 'start', 'stop', 'start');
   });
 
   test('loaded is on a machine and not running; inactive is on none', async () => {
@@ -73,10 +70,7 @@ describe('a unit on three machines', () => {
     await cluster.untilUnit('words.service', 'active', (unit) => unit.status?.active === 'active');
     await cluster.apply(unitManifest('words.service', text, { desiredState: 'inactive' }));
     await until('its file to go', async () => (await cluster.show(machine, 'words.service', 'LoadState')).LoadState === 'not-found');
-    assert.deepEqual(
-      (await cluster.stamps('words.service')).map(({ what }) => what),
-      ['start', 'stop'],
-    );
+    await cluster.untilStamps('words.service', 'start', 'stop');
   });
 
   test('delete waits for the process and leaves nothing on the machine', async () => {
@@ -84,11 +78,8 @@ describe('a unit on three machines', () => {
     const machine = cluster.machineOf(await cluster.untilReady('goes.service'));
     assert.equal(await cluster.dev.mustCli(['delete', 'unit', 'goes.service']), 'unit/goes.service deleted\n');
     assert.equal((await cluster.show(machine, 'goes.service', 'LoadState')).LoadState, 'not-found');
-    assert.deepEqual(
-      (await cluster.stamps('goes.service')).map(({ what }) => what),
-      ['start', 'stop'],
-      'stopped before the delete returned',
-    );
+    const stamps = (await cluster.stamps('goes.service')).map(({ what }) => what);
+    assert.deepEqual(stamps, ['start', 'stop'], 'stopped before the delete returned');
     assert.equal(await cluster.unit('goes.service'), undefined);
     assert.equal((await machine.must(['find', '/run/systemd', '-name', 'goes.service*'])).trim(), '');
   });

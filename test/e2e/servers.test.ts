@@ -40,10 +40,7 @@ describe('two servers and three etcd members', () => {
     await cluster.dev.mustCli(['delete', 'unit', 'meanwhile.service']);
     assert.deepEqual(await places(), before);
     cluster.dev.etcds[2]!.start();
-    await until(
-      'the member healthy again',
-      async () => /etcd3\s+etcd\s+True/.test(await cluster.dev.mustCli(['get', 'components'])),
-    );
+    await until('the member healthy again', async () => /etcd3\s+etcd\s+True/.test(await cluster.dev.mustCli(['get', 'components'])));
   });
 
   test('the server that holds all streams killed: no presence expires, no unit moves', async () => {
