@@ -199,6 +199,12 @@ export class FakeSystemd implements Systemd {
     this.#tell((listener) => listener.foreignJobEnded?.(name, result));
   }
 
+  /** A signal says what is not so, as one does that was late. */
+  hearsay(name: string, active: string, sub: string): void {
+    this.#tell((listener) => listener.changed?.(name, { of: 'unit', active, sub, run: this.#load(name).run }));
+    this.#tell((listener) => listener.foreignJobEnded?.(name, 'done'));
+  }
+
   /** The main process ends by itself. */
   exit(name: string, status: number): void {
     const unit = this.#loaded.get(name);
