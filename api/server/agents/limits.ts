@@ -24,6 +24,8 @@ export interface AgentLimits {
   readonly helloTimeoutMs: number;
   /** A stream on which nothing was heard for this long is dead, and so is one that takes nothing for this long. */
   readonly silenceTimeoutMs: number;
+  /** How often streams are looked at for that. */
+  readonly sweepEveryMs: number;
   /** After goodbye, until the connection is cut. */
   readonly closeTimeoutMs: number;
   /** Wait before states that the store did not take are written again. */
@@ -54,6 +56,7 @@ export const agentLimits: AgentLimits = {
   maxEventMessageLength: 1_024,
   helloTimeoutMs: 10_000,
   silenceTimeoutMs: 60_000,
+  sweepEveryMs: 5_000,
   closeTimeoutMs: 2_000,
   stateRetry: { baseMs: 100, capMs: 5_000 },
   duplicateHoldMs: 60_000,

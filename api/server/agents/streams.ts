@@ -6,8 +6,6 @@ import { machineRemoved, StreamEnd, superseded } from './ending.js';
 import type { Caller } from './opening.js';
 import { AgentStream, type StreamOwner, type StreamPorts } from './stream.js';
 
-const sweepEveryMs = 5_000;
-
 export interface StreamsPorts extends StreamPorts {
   /** The machine's certificate is worth nothing any more. */
   readonly onMachineRemoved: (machine: string) => void;
@@ -129,7 +127,7 @@ export class AgentStreams implements StreamOwner {
   }
 
   #sweepLater(): void {
-    this.#cancelSweep = this.#ports.clock.after(sweepEveryMs, () => {
+    this.#cancelSweep = this.#ports.clock.after(this.#ports.limits.sweepEveryMs, () => {
       for (const stream of [...this.#all]) stream.sweep();
       this.#sweepLater();
     });

@@ -80,6 +80,16 @@ describe('listeners', () => {
     assert.deepEqual(await whoIs('http://flotilla/', { socketPath }), { kind: 'admin', name: 'local-admin', via: 'unix-socket' });
   });
 
+  test('the unix socket belongs to the group that is named, when the machine knows it', async () => {
+    const groups = (await readFile('/etc/group', 'utf8')).split('\n').map((line) => line.split(':'));
+    // Only root may give a file to a group that it is not in.
+    const [name = '', , gid] = groups.find(([, , id]) => (process.geteuid!() === 0 ? id !== '0' : Number(id) === process.getegid!()))!;
+    const file = path.join(dir, 'grouped.sock');
+    const server = await openListeners([parseListen(`unix://${file}`)], { handler: whoami, identities, group: name });
+    assert.equal((await stat(file)).gid, Number(gid));
+    await server.close(0);
+  });
+
   test('over plain http on loopback everybody is admin', async () => {
     assert.deepEqual(await whoIs(httpUrl), { kind: 'admin', name: 'loopback', via: 'insecure-loopback' });
   });

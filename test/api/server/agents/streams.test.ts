@@ -256,6 +256,45 @@ describe('what an agent may say', () => {
     await small.close();
   });
 
+  test('a stream on which nothing is said is ended, before hello and after', async () => {
+    const limits = { helloTimeoutMs: 50, silenceTimeoutMs: 150, sweepEveryMs: 20 };
+    const impatient = await cluster.startServer('impatient', { limits });
+    const mute = await FakeAgent.connect(impatient, await joinMachine(impatient, newMachine()));
+    assert.match((await mute.next('goodbye')).reason, /no hello/);
+    const id = newMachine();
+    const agent = await FakeAgent.open(impatient, await joinMachine(impatient, id));
+    for (let beats = 0; beats < 6; beats++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      await agent.beat();
+    }
+    assert.equal(agent.closed, undefined, 'not while it is heard');
+    await agent.untilClosed();
+    assert.ok(await presenceOf(id), 'its presence runs out by itself');
+    await impatient.close();
+  });
+
+  test('all machines come back at once: a few at a time are let in, and in the end all are', async () => {
+    const busy = await cluster.startServer('busy', { limits: { maxOpening: 2 } });
+    const credentials = await Promise.all(Array.from({ length: 12 }, () => joinMachine(busy, newMachine())));
+    let opening = 0;
+    let most = 0;
+    const grant = busy.store.lease.bind(busy.store);
+    busy.store.lease = async (ttlMs, options) => {
+      most = Math.max(most, ++opening);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      try {
+        return await grant(ttlMs, options);
+      } finally {
+        opening--;
+      }
+    };
+    const agents = await Promise.all(credentials.map((own) => FakeAgent.open(busy, own)));
+    assert.equal(busy.gateway.streams, 12);
+    assert.equal(most, 2);
+    for (const agent of agents) agent.close();
+    await busy.close();
+  });
+
   test('events are recorded about this machine and its own units only', async () => {
     const id = newMachine();
     await assign(id, 'own.service', 'x');
