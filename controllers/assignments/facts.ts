@@ -31,27 +31,37 @@ export function reported({ row, state }: CopyFacts): UnitState | undefined {
   return state?.value.unitUid === row.value.unitUid && !state.value.gone ? state.value : undefined;
 }
 
-/** Its agent has reported on it, and systemd is not in the middle of starting or stopping it. */
+/** What was asked for has been carried out, or cannot be, and systemd is not in the middle of starting or stopping it. */
 export function isSettled(copy: CopyFacts): boolean {
   const state = reported(copy);
   if (!state || state.active === 'activating' || state.active === 'deactivating') return false;
-  // Started is what the agent does after it has taken the assignment in.
-  return state.generation >= copy.row.value.generation && (state.active !== 'inactive' || !isToStart(copy, state));
+  return state.problem !== undefined || isCarriedOut(copy, state);
 }
-
-const isToStart = ({ row }: CopyFacts, state: UnitState): boolean =>
-  row.value.wanted === 'launched' && state.problem === undefined && state.runningHash === undefined && state.exitStatus === undefined;
 
 /** What was asked for is so, and with the newest text: the same judgement as the Unit's Ready and UpToDate. */
 export function isReady(copy: CopyFacts): boolean {
   const { row, state } = copy;
   const seen = reported(copy);
   if (!seen || !state || row.value.remove !== undefined) return false;
-  const { textHash, generation, wanted, restart } = row.value;
-  if (seen.textHash !== textHash || seen.generation < generation) return false;
+  const { textHash, wanted, restart } = row.value;
+  if (seen.textHash !== textHash || !isCarriedOut(copy, seen)) return false;
   // A restart leaves no mark but a new report.
   if (restart !== undefined && state.modRevision < row.modRevision) return false;
   if (wanted === 'loaded') return seen.load === 'loaded';
-  if (seen.active === 'active' || seen.active === 'reloading') return seen.runningHash === undefined || seen.runningHash === textHash;
-  return seen.active === 'inactive' && seen.type === 'oneshot' && seen.result === 'success' && seen.runningHash === textHash;
+  if (seen.active === 'active' || seen.active === 'reloading') return true;
+  return seen.active === 'inactive' && seen.type === 'oneshot' && seen.result === 'success' && hasRun(seen);
 }
+
+/**
+ * The agent names a generation, of the unit and of its template, once its last step for it is done, the start included. The hash that runs is
+ * not compared: a change of comments is carried out without a restart, and leaves it as it was.
+ */
+function isCarriedOut({ row }: CopyFacts, state: UnitState): boolean {
+  const { generation, template } = row.value;
+  if (state.generation < generation) return false;
+  return !template || (state.template?.uid === template.uid && state.template.generation >= template.generation);
+}
+
+/** systemd forgets a unit that has ended; what the agent still knows of the run proves that there was one. */
+const hasRun = ({ runningHash, exitStatus, invocationID }: UnitState): boolean =>
+  runningHash !== undefined || exitStatus !== undefined || Boolean(invocationID);

@@ -355,8 +355,13 @@ class Planner implements Plan {
       if (victim !== undefined) return `waiting for ${victim} to give way`;
     }
     if (!inOrder) return undefined;
-    const leader = this.#leaders(name).find((other) => !this.world.copiesOf(other).get(slot.id)?.settled);
+    const leader = this.#leaders(name).find((other) => !this.#hasStarted(other, slot));
     return leader === undefined ? undefined : `waiting for ${leader} to start`;
+  }
+
+  #hasStarted(name: string, slot: Slot): boolean {
+    const copy = this.world.copiesOf(name).get(slot.id);
+    return copy?.settled === true && (copy.wanted === 'launched' || this.world.unit(name)!.wanted === 'loaded');
   }
 
   #place(name: string, slot: Slot, { lost, inOrder }: { lost?: string; inOrder: boolean }): void {
