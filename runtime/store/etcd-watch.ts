@@ -63,7 +63,6 @@ export class WatchSession {
             key: range.key,
             range_end: range.end,
             start_revision: startRevision,
-            prev_kv: true,
             progress_notify: true,
             // Otherwise a backlog is one message of any size.
             fragment: true,
@@ -300,7 +299,6 @@ export function entryOf(kv: IKeyValue): Entry {
 }
 
 function watchEventOf(key: string, event: IEvent): WatchEvent {
-  const previous = event.prev_kv ? { previous: entryOf(event.prev_kv) } : {};
-  if (event.type === 'Put') return { type: 'put', entry: entryOf(event.kv), ...previous };
-  return { type: 'delete', key, revision: revisionOf(event.kv.mod_revision), ...previous };
+  if (event.type === 'Put') return { type: 'put', entry: entryOf(event.kv) };
+  return { type: 'delete', key, revision: revisionOf(event.kv.mod_revision) };
 }

@@ -102,12 +102,11 @@ class Keyspace {
     const events: WatchEvent[] = [];
     for (const operation of operations) {
       const previous = this.entries.get(operation.key);
-      const before = previous ? { previous } : {};
       if (previous?.lease) this.leases.get(previous.lease)?.keys.delete(operation.key);
       if (operation.do === 'delete') {
         if (!previous) continue;
         this.entries.delete(operation.key);
-        events.push({ type: 'delete', key: operation.key, revision, ...before });
+        events.push({ type: 'delete', key: operation.key, revision });
         continue;
       }
       if (operation.lease) this.leases.get(operation.lease)?.keys.add(operation.key);
@@ -119,7 +118,7 @@ class Keyspace {
         ...(operation.lease ? { lease: operation.lease } : {}),
       };
       this.entries.set(entry.key, entry);
-      events.push({ type: 'put', entry, ...before });
+      events.push({ type: 'put', entry });
     }
     if (events.length === 0) return this.revision;
     this.revision = revision;

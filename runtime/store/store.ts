@@ -54,8 +54,8 @@ export interface WriteOptions {
 
 /** One change of one key. All events of a revision arrive in one batch. */
 export type WatchEvent =
-  | { readonly type: 'put'; readonly entry: Entry; readonly previous?: Entry }
-  | { readonly type: 'delete'; readonly key: string; readonly revision: number; readonly previous?: Entry };
+  | { readonly type: 'put'; readonly entry: Entry }
+  | { readonly type: 'delete'; readonly key: string; readonly revision: number };
 
 export interface WatchHandler {
   /** Whole revisions in rising order, never one twice, none left out; `revision` is the last one in the batch. */

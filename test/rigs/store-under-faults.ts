@@ -118,6 +118,17 @@ export function survivors(history: readonly HistoricEvent[]): [string, number][]
   return [...alive].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
+/** Far longer than any fault lasts, so that what never comes fails with a sentence. */
+const PATIENCE_MS = 30_000;
+
+async function eventually(done: () => boolean, otherwise: () => string): Promise<void> {
+  const deadlineMs = performance.now() + PATIENCE_MS;
+  while (!done()) {
+    assert.ok(performance.now() < deadlineMs, otherwise());
+    await delay(5);
+  }
+}
+
 export function record(store: Store, prefix: string) {
   const events: WatchEvent[] = [];
   let revision = 0;
@@ -151,12 +162,16 @@ export function record(store: Store, prefix: string) {
     get interruptions() {
       return interruptions;
     },
-    until: async (wanted: number) => {
-      while (revision < wanted) await delay(5);
-    },
-    untilCompacted: async () => {
-      while (compactions === 0) await delay(5);
-    },
+    until: (wanted: number) =>
+      eventually(
+        () => revision >= wanted,
+        () => `the watch is at ${revision}, not at ${wanted}`,
+      ),
+    untilCompacted: () =>
+      eventually(
+        () => compactions > 0,
+        () => 'the watch was not told of the compaction',
+      ),
     /** Everything, once, in order. */
     assertEquals: (history: readonly HistoricEvent[]) => {
       const expected = history.map(({ type, key, value, revision }) => [
