@@ -262,6 +262,12 @@ interface MachineLike {
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
 
+/**
+ * For a process that waits most of its life: a small young generation, one helper thread, code that is compiled late. Measured with 100 units:
+ * 75 to 82 MB instead of 115 to 127 MB, at no loss of speed that a burst would show.
+ */
+const smallHeap = ['--max-semi-space-size=1', '--v8-pool-size=1', '--optimize-for-size'];
+
 const agentUnit = (flags: readonly string[]) => `[Unit]
 Description=Flotilla agent
 Documentation=https://flotilla.dev
@@ -270,7 +276,7 @@ Documentation=https://flotilla.dev
 Type=notify
 NotifyAccess=all
 EnvironmentFile=/etc/flotilla/agent.env
-ExecStart=${[nodeInMachine, programInMachine, 'agent', ...flags].join(' ')}
+ExecStart=${[nodeInMachine, ...smallHeap, programInMachine, 'agent', ...flags].join(' ')}
 Restart=always
 RestartSec=1
 # Stopping or upgrading the agent must leave the units that it runs alone: only its own process is signalled.
