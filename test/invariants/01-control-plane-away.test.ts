@@ -22,6 +22,7 @@ invariant(
 
     // The fault: whoever stands between takes the outage for emptiness, and hands that on.
     if (plant) await machine.told(11);
+    machine.agent.lost();
     await machine.pass(longMs);
     machine.killAgent();
     await machine.startAgent();

@@ -38,6 +38,15 @@ export interface MachineOptions extends Omit<FakeSystemdOptions, 'files'> {
   readonly time?: (clock: Clock) => Clock;
 }
 
+/** The stream to nowhere never opens; whether there is a server is for the test to say. */
+class TestedAgent extends Agent {
+  override closed(): void {}
+
+  lost(): void {
+    super.closed();
+  }
+}
+
 export class Machine {
   readonly clock = new ManualClock();
   readonly files = new MemoryUnitFiles();
@@ -45,7 +54,7 @@ export class Machine {
   state = new MemoryStateFiles();
   /** What the agent sent, while a server listened. */
   readonly sent: FromAgent[] = [];
-  agent!: Agent;
+  agent!: TestedAgent;
   version = '1';
   #options: MachineOptions;
   #stop = new AbortController();
@@ -80,7 +89,7 @@ export class Machine {
       random: () => 0.5,
       signal: this.#stop.signal,
     };
-    this.agent = new Agent(options, {
+    this.agent = new TestedAgent(options, {
       systemd: port(this.systemd),
       machine: '1'.repeat(32),
       bootID,
