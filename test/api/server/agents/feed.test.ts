@@ -208,6 +208,6 @@ test('snapshot and changes together never miss an assignment, however writes, re
         for (const agent of agents[index]!) agent.close();
       }
     }),
-    { numRuns: 15, interruptAfterTimeLimit: 10_000, markInterruptAsFailure: false },
+    { numRuns: 40, interruptAfterTimeLimit: 10_000, markInterruptAsFailure: false },
   );
 });

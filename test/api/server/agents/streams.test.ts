@@ -277,20 +277,25 @@ describe('what an agent may say', () => {
     const busy = await cluster.startServer('busy', { limits: { maxOpening: 2 } });
     const credentials = await Promise.all(Array.from({ length: 12 }, () => joinMachine(busy, newMachine())));
     let opening = 0;
-    let most = 0;
+    let letGo = () => {};
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
     const grant = busy.store.lease.bind(busy.store);
     busy.store.lease = async (ttlMs, options) => {
-      most = Math.max(most, ++opening);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      try {
-        return await grant(ttlMs, options);
-      } finally {
-        opening--;
-      }
+      opening++;
+      await held;
+      return grant(ttlMs, options);
     };
-    const agents = await Promise.all(credentials.map((own) => FakeAgent.open(busy, own)));
+    const agents = await Promise.all(credentials.map((own) => FakeAgent.connect(busy, own)));
+    for (const agent of agents) agent.send({ type: 'hello', info: infoOf('boot-1'), labels: {} });
+    await until('all hellos', async () => (await busy.metrics.render()).includes('flotilla_agent_messages_total{type="hello"} 12'));
+    await until('the first openings', () => opening === 2);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(opening, 2, 'the others wait for a place');
+    letGo();
+    for (const agent of agents) await agent.next('snapshot');
     assert.equal(busy.gateway.streams, 12);
-    assert.equal(most, 2);
     for (const agent of agents) agent.close();
     await busy.close();
   });
