@@ -69,6 +69,9 @@ function effectOf(code: number | undefined, message: string): Effect {
   return lost.includes(code) ? 'unknown' : 'refused';
 }
 
+/** Services that a member answers from its own knowledge, leader or not. */
+const aboutItself: ReadonlySet<keyof typeof Services> = new Set(['Cluster', 'Maintenance']);
+
 interface CallOptions {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -110,13 +113,15 @@ export class Endpoint {
     this.#sawRevision = sawRevision;
     this.#connection = new Connection({
       hosts: url,
-      ...(credentials && {
-        credentials: {
-          rootCertificate: Buffer.from(credentials.ca),
-          ...(credentials.key && { privateKey: Buffer.from(credentials.key) }),
-          ...(credentials.cert && { certChain: Buffer.from(credentials.cert) }),
-        },
-      }),
+      // etcd3 would speak TLS to an http endpoint too, once it has credentials.
+      ...(credentials &&
+        url.startsWith('https:') && {
+          credentials: {
+            rootCertificate: Buffer.from(credentials.ca),
+            ...(credentials.key && { privateKey: Buffer.from(credentials.key) }),
+            ...(credentials.cert && { certChain: Buffer.from(credentials.cert) }),
+          },
+        }),
       faultHandling: { host: () => noop, global: noop },
       grpcOptions: {
         // etcd cuts connections that ping more often than every 5 s, and those that ping without an open call.
@@ -182,7 +187,7 @@ export class Endpoint {
     if (this.#closed) throw new EtcdCallError('the store is closed', 'none', this.url);
     // The error is carried out as a value: thrown inside, it would set off etcd3's own fault handling.
     const outcome = await this.#connection.connections.withConnection(service, ({ resource, client, metadata }) => {
-      metadata.set('hasleader', 'true');
+      if (!aboutItself.has(service)) metadata.set('hasleader', 'true');
       return new Promise<{ answer: unknown } | { error: GrpcError }>((resolve) => {
         const unary = (client as unknown as Record<string, Unary>)[method];
         if (!unary) throw new Error(`etcd3 has no method ${method}`);

@@ -13,23 +13,21 @@ export async function readMembers(endpoints: readonly Endpoint[], credentials: E
 
   const reachable = answers.flatMap((answer) => ('status' in answer ? [answer.endpoint] : []));
   const [members, alarms] = await Promise.all([
-    firstOf(reachable, (endpoint) => endpoint.cluster.memberList({}).then((answer) => answer.members)),
+    firstOf(reachable, (endpoint) => endpoint.cluster.memberList({ linearizable: false }).then((answer) => answer.members)),
     firstOf(reachable, (endpoint) => endpoint.maintenance.alarm({ action: AlarmAction.Get }).then((answer) => answer.alarms)),
   ]);
   if (!members) return answers.map(unknownMember);
 
-  const result: Member[] = [];
-  for (const member of members) {
-    const answer = asked.get(member.ID) ?? (await askAtItsOwnUrl(member, credentials));
-    result.push(
-      describe(
-        member,
-        answer,
-        alarms?.filter((alarm) => alarm.memberID === member.ID),
-      ),
+  const described = members.map(async (member) => {
+    const silent = answers.find((answer) => 'error' in answer && member.clientURLs.includes(answer.endpoint.url));
+    const answer = asked.get(member.ID) ?? silent ?? (await askAtItsOwnUrl(member, credentials));
+    return describe(
+      member,
+      answer,
+      alarms?.filter((alarm) => alarm.memberID === member.ID),
     );
-  }
-  return result.sort((a, b) => (a.name < b.name ? -1 : 1));
+  });
+  return (await Promise.all(described)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 const askStatus = (endpoint: Endpoint): Promise<Answer> =>
@@ -38,7 +36,7 @@ const askStatus = (endpoint: Endpoint): Promise<Answer> =>
     (error: Error) => ({ error, endpoint }),
   );
 
-/** A member that no configured endpoint leads to, or that did not answer there. */
+/** A member that no configured endpoint leads to. */
 async function askAtItsOwnUrl(member: IMember, credentials: EtcdCredentials | undefined): Promise<Answer | undefined> {
   const [url] = member.clientURLs;
   if (url === undefined) return undefined;
@@ -76,7 +74,7 @@ function describe(member: IMember, answer: Answer | undefined, alarms: readonly 
     ]),
   ];
   if (status.leader === '0') troubles.push('has no leader');
-  if (!alarms) troubles.push('alarms could not be read');
+  if (!alarms) troubles.push('its alarms could not be read');
   return {
     ...named,
     healthy: troubles.length === 0,

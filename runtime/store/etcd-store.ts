@@ -29,8 +29,9 @@ import { writeIdOf, writeIds } from './write-id.js';
 import { InvalidWrite } from './write-rules.js';
 
 export interface EtcdStoreOptions {
-  /** Client URLs of the members, such as `http://127.0.0.1:2379`; all `http` or all `https`. */
+  /** Client URLs of the members, such as `http://127.0.0.1:2379`. */
   readonly endpoints: readonly string[];
+  /** For `https` endpoints. Without them the system's CAs decide, and we show no certificate. */
   readonly credentials?: EtcdCredentials;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -47,6 +48,8 @@ export interface EtcdStoreOptions {
 const PAGE_BYTES = 3 * 1024 * 1024;
 const FIRST_PAGE_KEYS = 500;
 const LARGEST_PAGE_KEYS = 20_000;
+/** A list reads history at its first page's revision; etcd may compact that under it. */
+const MAX_LIST_RESTARTS = 3;
 const BACKOFF_MS = { first: 20, longest: 500 };
 
 /** Opens at once and connects when needed; an etcd that is away shows in the calls. */
@@ -96,12 +99,13 @@ class EtcdStore implements Store {
   }
 
   async list(prefix: string, signal?: AbortSignal): Promise<{ entries: Entry[]; revision: number }> {
-    for (;;) {
+    for (let restarts = 0; ; restarts++) {
       try {
         return await this.#listOnce(prefix, signal);
       } catch (error) {
-        // History was compacted under the list; each list takes far less time than etcd keeps history, so this does not go on.
-        if (!(error instanceof Error && /required revision has been compacted/.test(error.message))) throw error;
+        if (!(error instanceof EtcdCallError && isCompacted(error))) throw error;
+        if (restarts === MAX_LIST_RESTARTS)
+          throw new StoreUnavailable(`list of ${prefix}: etcd compacts faster than it is read`, { cause: error });
         this.#log?.info('a list outlived the history that it read and starts again', { prefix });
       }
     }
@@ -314,13 +318,15 @@ function pageKeys(kvs: readonly IKeyValue[]): number {
 
 const isLeaseNotFound = (error: unknown): boolean => error instanceof Error && /requested lease not found/.test(error.message);
 
+const isCompacted = (error: EtcdCallError): boolean => /required revision has been compacted/.test(error.message);
+
 /** What etcd's refusals mean to a caller. */
 function refusal(error: EtcdCallError): Error {
   if (isLeaseNotFound(error)) return new LeaseGone(`etcd: ${error.message}`, { cause: error });
   if (/request is too large|larger than max|too many operations/.test(error.message)) {
     return new InvalidWrite(`etcd refuses the size of the request: ${error.message}`, { cause: error });
   }
-  if (/compacted/.test(error.message)) return error;
+  if (isCompacted(error)) return error;
   // No space, no permission, not a member: not the caller's fault, and not cured by asking somebody else.
   return new StoreUnavailable(`etcd refused: ${error.message} (${error.endpoint})`, { cause: error });
 }

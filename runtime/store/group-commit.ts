@@ -69,6 +69,8 @@ const MAX_OPERATIONS = 127;
 const MAX_IN_FLIGHT = 4;
 /** How far a batch looks past writes that do not fit into it. */
 const MAX_LOOK_AHEAD = 4 * MAX_ITEMS;
+/** Beyond this etcd is so slow that waiting longer helps nobody. */
+const MAX_WAITING = 50_000;
 const BACKOFF_MS = { first: 20, longest: 500 };
 
 interface Waiting extends Item {
@@ -99,6 +101,7 @@ export class GroupCommit {
       const bytes = checkWrite(write);
       signal?.throwIfAborted();
       if (this.#closed) throw new StoreUnavailable('the store is closed');
+      if (this.#waiting.length >= MAX_WAITING) throw new StoreUnavailable(`${MAX_WAITING} writes are waiting already; nothing was written`);
       const id = newId();
       // Once sent, its outcome is awaited: an abort could only make it unknown.
       const withdraw = () => this.#withdraw(waiting, signal?.reason);

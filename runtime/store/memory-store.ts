@@ -252,10 +252,10 @@ export class MemoryStore implements Store {
   #thawed: (() => void)[] = [];
   #closed = false;
 
-  constructor(options: MemoryStoreOptions = {}, keyspace?: unknown) {
+  constructor(options: MemoryStoreOptions = {}, keyspace?: Keyspace) {
     this.#clock = options.clock ?? systemClock;
     this.#callTimeoutMs = options.callTimeoutMs ?? 10_000;
-    this.#keyspace = keyspace instanceof Keyspace ? keyspace : new Keyspace(this.#clock);
+    this.#keyspace = keyspace ?? new Keyspace(this.#clock);
     this.faults = new MemoryFaults(() => {
       if (!this.faults.frozen) for (const thaw of this.#thawed.splice(0)) thaw();
       for (const watch of this.#watches) watch.wake();
@@ -320,6 +320,7 @@ export class MemoryStore implements Store {
   }
 
   watch(prefix: string, after: number, handler: WatchHandler): Watch {
+    if (this.#closed) throw new StoreUnavailable('the store is closed');
     const watch = new MemoryWatch(this.#keyspace, this, prefix, after, handler);
     this.#watches.add(watch);
     return {

@@ -109,9 +109,12 @@ export interface Store {
   get(key: string, signal?: AbortSignal): Promise<{ entry: Entry | undefined; revision: number }>;
   /** Every key below `prefix`, read in pages at one revision, sorted by key. */
   list(prefix: string, signal?: AbortSignal): Promise<{ entries: Entry[]; revision: number }>;
-  /** Applies one conditional write, grouped with others that are waiting. Throws `Fenced`, `StoreUnavailable` or `OutcomeUnknown`. */
+  /**
+   * Applies one conditional write, grouped with others that are waiting. Throws `Fenced`, `StoreUnavailable`, `OutcomeUnknown`, `LeaseGone`
+   * when it hangs a key on a lease that is gone, and `InvalidWrite` for what no store could take.
+   */
   commit(write: Write, options?: WriteOptions): Promise<WriteOutcome>;
-  /** Events of all keys below `prefix` from revision `after` + 1 on. Handlers are called synchronously, in order. */
+  /** Events of all keys below `prefix` from revision `after` + 1 on. Handlers are called in order, and never inside `watch()` itself. */
   watch(prefix: string, after: number, handler: WatchHandler): Watch;
   lease(ttlMs: number, options: LeaseOptions): Promise<Lease>;
   /** Remaining TTL in milliseconds as etcd sees it; undefined when the lease is gone. */

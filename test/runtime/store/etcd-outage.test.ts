@@ -71,6 +71,32 @@ describe('etcd store in an outage', { concurrency: 2 }, () => {
     });
     after(() => etcd.stop());
 
+    test('two are killed: calls say that nothing was written or that it is not known, and all goes on when they are back', async (t) => {
+      const store = openEtcdStore({ endpoints: etcd.endpoints, readTimeoutMs: 1500, commitTimeoutMs: 3000, attemptTimeoutMs: 500 });
+      t.after(() => store.close());
+      const seen = record(store, '/quorum/');
+      const first = await store.commit(create('/quorum/first', 'x'));
+      await seen.until(first.revision);
+      const [, ...others] = etcd.members;
+      await Promise.all(others.map((member) => member.kill()));
+      await assert.rejects(store.get('/quorum/first'), StoreUnavailable);
+      await assert.rejects(
+        store.commit(create('/quorum/lost', 'x')),
+        (error) => error instanceof StoreUnavailable || error instanceof OutcomeUnknown,
+      );
+      const members = await store.members();
+      assert.deepEqual(
+        members.map(({ name, healthy, isLeader }) => [name, healthy, isLeader]),
+        etcd.members.map(({ name }) => [name, false, false]),
+      );
+      assert.match(members[0]?.message ?? '', /no leader/);
+      assert.match(members[1]?.message ?? '', /does not answer/);
+      await Promise.all(others.map((member) => member.restart()));
+      const last = await store.commit(create('/quorum/last', 'x'));
+      await seen.until(last.revision);
+      seen.assertEquals(await etcd.history('/quorum/'));
+    });
+
     for (const fault of ['killed', 'frozen'] as const) {
       test(`the leader is ${fault}: writes, leases and the watch go on with the others`, async (t) => {
         const store = openEtcdStore({ endpoints: etcd.endpoints });
