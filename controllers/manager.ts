@@ -1,4 +1,5 @@
 /** The controllers as one: campaigns for the leadership, and while it lasts keeps the cluster the way that its objects say. */
+import { setMaxListeners } from 'node:events';
 import type { ClusterCache } from '../api/objects/ports.js';
 import { presenceTtlMs } from '../api/resources/protocol.js';
 import type { Clock } from '../runtime/clock.js';
@@ -69,6 +70,8 @@ async function lead(options: ControllersOptions, { fence, electedAtMs, signal }:
     });
   }
   const stop = new AbortController();
+  // A pass writes hundreds of things at a time, and each write listens.
+  setMaxListeners(0, stop.signal);
   const end = () => stop.abort(signal.aborted ? signal.reason : new Fenced('the work of the leader has ended'));
   if (signal.aborted) end();
   signal.addEventListener('abort', end, { once: true });

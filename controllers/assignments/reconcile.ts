@@ -9,7 +9,7 @@ import type { UnitFragment } from '../../api/objects/unit-fragment.js';
 import { parseKey } from '../../api/resources/keys.js';
 import type { MachineSpec } from '../../api/resources/machine.js';
 import { templateNameOf } from '../../api/resources/unit-name.js';
-import type { Clock } from '../../runtime/clock.js';
+import { type Clock, sleep } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
 import { type Fence, Fenced, OutcomeUnknown, type Store, StoreUnavailable, type Write } from '../../runtime/store/store.js';
 import type { ControllerEvent, EventRecorder } from '../events.js';
@@ -195,7 +195,7 @@ export class Reconciler {
         else {
           const isStore = failure instanceof StoreUnavailable || failure instanceof OutcomeUnknown;
           log[isStore ? 'warn' : 'error']('a pass could not be finished and is repeated', { error: failure, again_in_ms: this.#pauseMs });
-          await this.#sleep(this.#pauseMs);
+          await sleep(clock, this.#pauseMs, signal);
           this.#pauseMs = Math.min(2 * this.#pauseMs, this.#limits.maxPauseMs);
         }
         await this.#untilWork();
@@ -299,21 +299,6 @@ export class Reconciler {
     this.#cancelTimer?.();
     this.#wake = undefined;
     this.#cancelTimer = undefined;
-  }
-
-  async #sleep(ms: number): Promise<void> {
-    const { clock, signal } = this.#options;
-    await new Promise<void>((resolve) => {
-      const cancel = clock.after(ms, resolve);
-      signal.addEventListener(
-        'abort',
-        () => {
-          cancel();
-          resolve();
-        },
-        { once: true },
-      );
-    });
   }
 
   /** The index has to know all units before the first decision; a large cluster is read in pieces, because agents' heartbeats must not wait. */
