@@ -574,6 +574,9 @@ async function put(store: Store, key: string, value: string): Promise<number> {
 
 const pick = (entry: Entry | undefined) => entry && [entry.value, entry.createRevision, entry.modRevision];
 
+/** Far longer than anything here takes, so that what never comes fails with a sentence. */
+const PATIENCE_MS = 20_000;
+
 /** A watch that remembers, and checks what must always be true of it. */
 function record(store: Store, prefix: string, from: number) {
   const events: WatchEvent[] = [];
@@ -586,9 +589,14 @@ function record(store: Store, prefix: string, from: number) {
     for (const look of waiting) look();
   };
   const until = (done: () => boolean) =>
-    new Promise<void>((resolve) => {
+    new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`the watch has told ${events.length} events up to ${revisions.at(-1)}`)),
+        PATIENCE_MS,
+      );
       const look = () => {
         if (!done()) return;
+        clearTimeout(timer);
         waiting.delete(look);
         resolve();
       };
@@ -627,7 +635,8 @@ function record(store: Store, prefix: string, from: number) {
     untilCount: (count: number) => until(() => events.length >= count),
     untilCompacted: () => until(() => compactions > 0),
     untilProgress: async (revision: number) => {
-      while (progress < revision) {
+      for (const endMs = performance.now() + PATIENCE_MS; progress < revision; ) {
+        assert.ok(performance.now() < endMs, `progress was told up to ${progress}`);
         watch.requestProgress?.();
         await delay(5);
       }
