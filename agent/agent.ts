@@ -75,14 +75,15 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     const { unitPath, version: systemdVersion } = await systemd.about();
     const { directory, isUserManager } = runtimeDirectory(unitPath);
     const state = new DiskStateFiles({ directory: stateDir, log });
+    const files = new DiskUnitFiles({ directory, log });
     const agent = new Agent(options, {
       systemd,
       machine,
       bootID,
       isUserManager,
       info: await machineInfo({ bootID, agentVersion: options.version, systemdVersion }),
-      files: new DiskUnitFiles({ directory }),
-      records: await Records.open(state, log),
+      files,
+      records: new Records(files, log),
       lastKnownGood: await LastKnownGood.open(state, log),
       pki: new Pki(new DiskStateFiles({ directory: joinPath(stateDir, 'pki'), log })),
     });
@@ -130,7 +131,11 @@ export class Agent implements StreamHandler {
     this.#servers = new ServerList(options.servers, random);
     this.#streamFailures = metrics.counter('flotilla_agent_stream_failures_total', 'Streams that ended or could not be opened.');
     this.#streamFailures.inc({}, 0);
-    this.#reporter = new Reporter({ clock, state: (name) => this.#convergence.state(name) });
+    this.#reporter = new Reporter({
+      clock,
+      state: (name) => this.#convergence.state(name),
+      isMoving: (name) => this.#convergence.isMoving(name),
+    });
     this.#convergence = new Convergence({
       systemd: parts.systemd,
       files: parts.files,
@@ -183,7 +188,7 @@ export class Agent implements StreamHandler {
       this.#reporter.disconnected();
       this.#logs.closeAll();
       await this.#convergence.close();
-      await Promise.all([this.#parts.records.flush(), this.#parts.lastKnownGood.flush()]);
+      await this.#parts.lastKnownGood.flush();
       server?.close();
       server?.closeAllConnections();
       log.info('agent ended; the units stay as they are');

@@ -68,6 +68,8 @@ export class Convergence {
   readonly #leaving = new Map<string, Promise<void>>();
   readonly #leavingDone = new Map<string, () => void>();
   readonly #problems = new Map<string, Problem>();
+  /** Units whose start job has not ended. */
+  readonly #starting = new Set<string>();
   readonly #stoppedByHand = new Set<string>();
   /** Monotonic milliseconds at which a stop by hand was last repaired. */
   readonly #repairedAt = new Map<string, number>();
@@ -202,6 +204,7 @@ export class Convergence {
 
   /** A new connection: signals were lost, rows and details are read again, and what was under way is looked at. */
   #lookAgain(): void {
+    this.observations.doubtDetails();
     for (const name of this.names()) this.#lanes.add(name);
   }
 
@@ -247,12 +250,17 @@ export class Convergence {
     const [file, foreignFile] = this.#file(name);
     this.#owners.delete(name);
     if (seen.load === 'not-found') return this.#world(name, seen, '', foreignFile, file);
-    const [origin, details] = await Promise.all([systemd.origin(name), systemd.details(name)]);
-    const isOurs = seen.id === name && origin.fragmentPath === this.#options.files.path(name) && seen.load !== 'masked';
-    const owner = seen.id === name ? origin.fragmentPath || 'made by systemd, without a file' : `another name of ${seen.id}`;
-    if (isOurs) this.observations.details(name, details);
-    else this.#owners.set(name, owner);
-    return this.#world(name, seen, details.run.invocationID ?? '', foreignFile ?? (isOurs ? undefined : owner), file);
+    const { observations } = this;
+    const [fragmentPath, details] = await Promise.all([
+      systemd.fragmentPath(name),
+      observations.areDetailsCurrent(name) ? undefined : systemd.details(name),
+    ]);
+    const isOurs = seen.id === name && fragmentPath === this.#options.files.path(name) && seen.load !== 'masked';
+    const owner = seen.id === name ? fragmentPath || 'made by systemd, without a file' : `another name of ${seen.id}`;
+    if (isOurs && details) observations.details(name, details);
+    if (!isOurs) this.#owners.set(name, owner);
+    const { invocationID = '' } = details?.run ?? observations.get(name)?.run ?? {};
+    return this.#world(name, seen, invocationID, foreignFile ?? (isOurs ? undefined : owner), file);
   }
 
   #file(name: string) {
@@ -302,6 +310,9 @@ export class Convergence {
   }
 
   async #converge(name: string): Promise<void> {
+    const { clock, log } = this.#options;
+    const startedAt = clock.monotonicMs();
+    const did: Step[] = [];
     for (let round = 0; round < maxRounds; round++) {
       const world = await this.#look(name);
       const { steps, problem } = plan(world);
@@ -309,11 +320,20 @@ export class Convergence {
       let outcome: StepOutcome = 'done';
       for (const step of steps) {
         outcome = await this.#carryOut(name, step, world);
+        did.push(step);
         if (outcome === 'again') break;
       }
       if (outcome === 'done') {
         // systemd tells by itself of what starts and stops, and says nothing of a file that came or went without either.
         if (steps.some(({ do: done }) => done === 'write') && !steps.some(({ do: done }) => done === 'start')) await this.#look(name);
+        const words = did.map((step) => step.do).join(' ');
+        if (did[0])
+          log.info('unit brought to its state', {
+            unit: name,
+            did: words,
+            why: did[0].why,
+            took_ms: Math.round(clock.monotonicMs() - startedAt),
+          });
         this.#setProblem(name, problem ?? this.#options.records.get(name)?.warning);
         this.#leavingDone.get(name)?.();
         this.#options.onChange(name);
@@ -327,7 +347,7 @@ export class Convergence {
     const { clock, log } = this.#options;
     const startedAt = clock.monotonicMs();
     const outcome = await carryOut(this.#executors(world), name, step);
-    log.info('step done', { unit: name, do: step.do, why: step.why, took_ms: Math.round(clock.monotonicMs() - startedAt) });
+    log.debug('step done', { unit: name, do: step.do, why: step.why, took_ms: Math.round(clock.monotonicMs() - startedAt) });
     return outcome;
   }
 
@@ -382,11 +402,11 @@ export class Convergence {
         await Promise.all(this.#leaving.values());
         const { started: _, stopping: __, ...rest } = this.#record(name);
         records.set(name, { ...rest, starting: { ...start, invocationBefore: invocationID } });
-        await records.flush();
         if (isDriftDue) this.#repairedAt.set(name, this.#options.clock.monotonicMs());
         this.#stoppedByHand.delete(name);
         try {
           const { ended } = await systemd.start(name);
+          this.#starting.add(name);
           void ended.then(() => this.#readBack(name));
         } catch (error) {
           if (!(error instanceof SystemdError && loadFailures.has(error.code))) throw error;
@@ -434,7 +454,6 @@ export class Convergence {
   async #stop(name: string): Promise<StepOutcome> {
     const { systemd, records } = this.#options;
     records.set(name, { ...this.#record(name), stopping: true });
-    await records.flush();
     this.#timer(name, slowStopMs, () =>
       this.#setProblem(name, {
         reason: 'StopPending',
@@ -468,7 +487,7 @@ export class Convergence {
   async #refused(name: string, error: SystemdError): Promise<StepOutcome> {
     const { records, systemd, log, onEvent } = this.#options;
     const desired = this.#desired.get(name);
-    const { loadError = error.message } = await systemd.origin(name);
+    const loadError = (await systemd.loadError(name)) ?? error.message;
     const { starting: _, ...rest } = this.#record(name);
     log.warn('systemd does not load the unit', { unit: name, error: loadError });
     onEvent({ unit: name, reason: 'LoadFailed', message: `systemd does not load this text: ${loadError}`, warning: true });
@@ -489,9 +508,12 @@ export class Convergence {
       this.observations.row(name, await this.#row(name));
       // Usually systemd's signals have told everything by now.
       const known = this.observations.get(name);
-      if (known && known.run.invocationID === undefined) this.observations.details(name, await systemd.details(name));
+      if (known && !this.observations.areDetailsCurrent(name)) this.observations.details(name, await systemd.details(name));
     } catch (error) {
       log.warn('state after a start is not known', { unit: name, error: (error as Error).message });
+    } finally {
+      this.#starting.delete(name);
+      this.#options.onChange(name);
     }
   }
 
@@ -518,6 +540,11 @@ export class Convergence {
     else this.#problems.delete(name);
     if (problem && problem.reason === 'NameTaken') this.#options.onEvent({ unit: name, ...problem, warning: true });
     this.#options.onChange(name);
+  }
+
+  /** Whether it is being changed right now, so that what is seen of it will be another thing in a moment. */
+  isMoving(name: string): boolean {
+    return this.#busy.has(name) || this.#starting.has(name);
   }
 
   /** Service Type=, as systemd said it or else as the file says it. */

@@ -16,40 +16,44 @@ import {
   symlinkSync,
   unlinkSync,
   utimesSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { unitNameProblem } from '../api/resources/unit-name.js';
-import type { Logger } from '../runtime/log.js';
-import { ForeignFile, type StateFiles, type UnitFiles } from './files.js';
+import { type Logger, silentLogger } from '../runtime/log.js';
+import { ForeignFile, type NoteFiles, type StateFiles, type UnitFiles } from './files.js';
 import { type InstallLink, type OwnFile, parseOwnFile, renderOwnFile } from './unit-text.js';
 
 /** Steps at which a test lets the agent die: `after` each the disk must hold the old or the new. */
 export type Failpoint = (
-  step: 'staged' | 'synced' | 'kept' | 'committed' | 'unlinked' | 'removed' | 'rolled-back' | 'state-written' | 'state-renamed',
+  step: 'staged' | 'synced' | 'kept' | 'committed' | 'unlinked' | 'removed' | 'rolled-back' | 'noted' | 'state-written' | 'state-renamed',
 ) => void;
 
 export interface DiskUnitFilesOptions {
   /** `/run/systemd/system`, or the user manager's `$XDG_RUNTIME_DIR/systemd/user`. */
   readonly directory: string;
+  readonly log?: Logger;
   readonly failpoint?: Failpoint;
 }
 
 const dependencyDirectory = /\.(wants|requires)$/;
 
-export class DiskUnitFiles implements UnitFiles {
+export class DiskUnitFiles implements UnitFiles, NoteFiles {
   readonly #directory: string;
   /** On the same file system, so that a rename moves; and not inside, where each change makes systemd look through all files again. */
   readonly #staging: string;
   readonly #failpoint: Failpoint;
+  readonly #log: Logger;
 
-  constructor({ directory, failpoint = () => {} }: DiskUnitFilesOptions) {
+  constructor({ directory, log = silentLogger, failpoint = () => {} }: DiskUnitFilesOptions) {
+    this.#log = log;
     this.#directory = directory;
     this.#staging = `${directory}.flotilla`;
     this.#failpoint = failpoint;
     mkdirSync(directory, { recursive: true, mode: 0o755 });
-    mkdirSync(this.#staging, { recursive: true, mode: 0o700 });
+    for (const part of ['new', 'old', 'notes']) mkdirSync(join(this.#staging, part), { recursive: true, mode: 0o700 });
   }
 
   names(): string[] {
@@ -159,6 +163,31 @@ export class DiskUnitFiles implements UnitFiles {
     utimesSync(this.#directory, now, now);
   }
 
+  notes(): ReadonlyMap<string, unknown> {
+    const notes = new Map<string, unknown>();
+    for (const name of readdirSync(join(this.#staging, 'notes'))) {
+      if (unitNameProblem(name) !== undefined) continue;
+      try {
+        notes.set(name, JSON.parse(readFileSync(this.#beside('notes', name), 'utf8')));
+      } catch (error) {
+        this.#log.error('a note cannot be read; going on without it', { unit: name, error: (error as Error).message });
+      }
+    }
+    return notes;
+  }
+
+  note(name: string, value: unknown): void {
+    const path = this.#beside('notes', name);
+    if (value === undefined) {
+      rmSync(path, { force: true });
+      return;
+    }
+    const fresh = join(this.#staging, 'note');
+    writeFileSync(fresh, JSON.stringify(value), { mode: 0o600 });
+    this.#failpoint('noted');
+    renameSync(fresh, path);
+  }
+
   /** Links to the unit's file that exist, relative to the directory. */
   #links(name: string): string[] {
     const found: string[] = [];
@@ -182,11 +211,17 @@ export class DiskUnitFiles implements UnitFiles {
   }
 
   #staged(name: string): string {
-    return join(this.#staging, `${basename(this.path(name))}.new`);
+    return this.#beside('new', name);
   }
 
   #kept(name: string): string {
-    return join(this.#staging, `${basename(this.path(name))}.old`);
+    return this.#beside('old', name);
+  }
+
+  /** A directory for each kind, because a unit's name may be as long as a file name can be. */
+  #beside(kind: 'new' | 'old' | 'notes', name: string): string {
+    if (unitNameProblem(name) !== undefined) throw new Error(unitNameProblem(name));
+    return join(this.#staging, kind, name);
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import type { InstallLink, OwnFile } from './unit-text.js';
 
-/** Synchronous: they live on a tmpfs, where a write is memory and the way through the thread pool costs ten times more. */
+/** Synchronous: they live on a tmpfs, where a write is memory and the way through the thread pool costs many times more. */
 export interface UnitFiles {
   /** Names of all units that have a file of ours. */
   names(): string[];
@@ -27,6 +27,17 @@ export interface UnitFiles {
   link(name: string, links: readonly InstallLink[]): string[];
   /** The unit's path as systemd names it in FragmentPath. */
   path(name: string): string;
+}
+
+/**
+ * One note per unit, beside the unit files and gone at boot like them: what it says is about this boot. Synchronous for the same reason;
+ * a note that was written outlives the agent's process, and nothing of it is needed after the machine.
+ */
+export interface NoteFiles {
+  /** All notes, by the unit's name; one that cannot be read is left out, and the log says why. */
+  notes(): ReadonlyMap<string, unknown>;
+  /** Undefined takes the note away. */
+  note(name: string, value: unknown): void;
 }
 
 /** Something that is not ours lies where ours should be. */

@@ -21,6 +21,8 @@ export const unseen = (name: string): SeenUnit => ({ id: name, load: 'not-found'
 export class Observations {
   readonly #units = new Map<string, Observation>();
   readonly #remembered = new Map<string, LastRun>();
+  /** Units whose details are of the current connection: signals keep them up to date. */
+  readonly #current = new Set<string>();
   readonly #changed: (name: string) => void;
 
   constructor(changed: (name: string) => void) {
@@ -38,6 +40,7 @@ export class Observations {
   forget(name: string): void {
     this.#units.delete(name);
     this.#remembered.delete(name);
+    this.#current.delete(name);
   }
 
   /** A row was read. Returns whether it differs from what was known: then the details known are about another time. */
@@ -45,12 +48,15 @@ export class Observations {
     const known = this.#units.get(name);
     const isSame = known?.seen.active === seen.active && known.seen.sub === seen.sub && known.seen.load === seen.load;
     this.#set(name, { ...(known ?? { run: {} }), seen, ...stateBefore(known, seen) });
+    // Not told of by a signal: then the details were not, either.
+    if (!isSame) this.#current.delete(name);
     return !isSame;
   }
 
   details(name: string, { run, service, type }: UnitDetails): void {
     const known = this.#units.get(name);
     if (!known) return;
+    this.#current.add(name);
     const { seen, before } = known;
     // systemd forgets the last run of a unit once nothing needs it any more; what was seen of it stays true.
     const last = known.run.invocationID === undefined ? this.#remembered.get(name) : known;
@@ -62,6 +68,16 @@ export class Observations {
       ...(before ? { before } : {}),
       ...((type ?? known.type) ? { type: (type ?? known.type)! } : {}),
     });
+  }
+
+  /** Whether the details are as fresh as the row. */
+  areDetailsCurrent(name: string): boolean {
+    return this.#current.has(name);
+  }
+
+  /** Signals may have been lost: details have to be read again. */
+  doubtDetails(): void {
+    this.#current.clear();
   }
 
   /** For units that systemd has forgotten since. */
@@ -83,6 +99,7 @@ export class Observations {
       active: change.active,
       sub: change.sub,
     };
+    this.#current.add(name);
     this.#set(name, { ...known, seen, run: change.run, ...stateBefore(known, seen) });
   }
 

@@ -1,11 +1,10 @@
 /**
- * What the agent remembers of what it did, on disk, so that a new agent neither starts a unit twice nor restarts what runs
- * (SEMANTICS 11, 12; invariant 5).
+ * What the agent remembers of what it did in this boot, so that a new agent neither starts a unit twice nor restarts what runs
+ * (SEMANTICS 11, 12; invariant 5). After the next boot none of it would count: everything starts anew.
  */
 import { z } from 'zod';
 import type { Logger } from '../runtime/log.js';
-import type { StateFiles } from './files.js';
-import { sharedWork } from './shared-work.js';
+import type { NoteFiles } from './files.js';
 
 /** A unit is started once per key. */
 export const StartKey = z.object({
@@ -43,32 +42,21 @@ export const UnitRecord = z.object({
 });
 export type UnitRecord = z.infer<typeof UnitRecord>;
 
-const RecordFile = z.object({ version: z.literal(1), units: z.record(z.string(), UnitRecord) });
-const concern = 'records';
-
 export const sameStart = (a: StartKey | undefined, b: StartKey): boolean =>
   a !== undefined && a.uid === b.uid && a.restartHash === b.restartHash && a.restart === b.restart && a.boot === b.boot;
 
-/** All records in memory, and one file that follows. */
+/** All records, in memory and in the notes beside the unit files. */
 export class Records {
-  readonly #log: Logger;
-  readonly #units: Map<string, UnitRecord>;
-  /** Resolves when everything that was set before the call is safely on disk. */
-  readonly flush: () => Promise<void>;
+  readonly #files: NoteFiles;
+  readonly #units = new Map<string, UnitRecord>();
 
-  private constructor(files: StateFiles, log: Logger, units: Map<string, UnitRecord>) {
-    this.#log = log;
-    this.#units = units;
-    this.flush = sharedWork(() =>
-      files.write(concern, { version: 1, units: Object.fromEntries(units) } satisfies z.infer<typeof RecordFile>),
-    );
-  }
-
-  static async open(files: StateFiles, log: Logger): Promise<Records> {
-    const stored = await files.read(concern);
-    const parsed = RecordFile.safeParse(stored);
-    if (stored !== undefined && !parsed.success) log.error('records are not as they should be; going on without them');
-    return new Records(files, log, new Map(Object.entries(parsed.data?.units ?? {})));
+  constructor(files: NoteFiles, log: Logger) {
+    this.#files = files;
+    for (const [name, note] of files.notes()) {
+      const parsed = UnitRecord.safeParse(note);
+      if (parsed.success) this.#units.set(name, parsed.data);
+      else log.error('a record is not as it should be; going on without it', { unit: name });
+    }
   }
 
   get(name: string): UnitRecord | undefined {
@@ -79,10 +67,10 @@ export class Records {
     return [...this.#units.keys()];
   }
 
-  /** Changes what is remembered at once, and on disk soon. */
+  /** Kept from here on, whatever becomes of the agent's process. Undefined forgets the unit. */
   set(name: string, record: UnitRecord | undefined): void {
+    this.#files.note(name, record);
     if (record) this.#units.set(name, record);
     else this.#units.delete(name);
-    this.flush().catch((error: Error) => this.#log.error('records could not be written', { error: error.message }));
   }
 }

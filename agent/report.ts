@@ -10,12 +10,18 @@ export interface ReporterOptions {
   readonly clock: Clock;
   /** What is to be told of the unit now; undefined when nothing is. */
   readonly state: (name: string) => UnitState | undefined;
+  /** Whether the agent is in the middle of changing it: what is in between is not worth a report of its own. */
+  readonly isMoving?: (name: string) => boolean;
 }
 
 export type StatesBatch = { readonly batch: number; readonly states: Readonly<Record<string, UnitState>> };
 
 /** Long enough for the signals of one start to arrive together, short beside the start itself. */
 const gatherMs = 2;
+/** When one report follows another. */
+const gatherBusyMs = 10;
+/** A change that takes longer than this is told of while it goes on. */
+const movingPatienceMs = 150;
 const maxBatch = 200;
 /** So many changes of one unit are told at once, then one per refill. */
 const burst = 10;
@@ -29,7 +35,9 @@ interface Allowance {
 
 export class Reporter {
   readonly #options: ReporterOptions;
-  readonly #dirty = new Set<string>();
+  /** Unit → monotonic milliseconds since when there is something to tell. */
+  readonly #dirty = new Map<string, number>();
+  #sentAtMs = Number.NEGATIVE_INFINITY;
   readonly #allowances = new Map<string, Allowance>();
   #known = new Map<string, UnitState>();
   #send: ((batch: StatesBatch) => void) | undefined;
@@ -43,8 +51,9 @@ export class Reporter {
 
   /** Something about the unit may be different. */
   changed(name: string): void {
-    this.#dirty.add(name);
-    this.#flushIn(gatherMs);
+    const nowMs = this.#options.clock.monotonicMs();
+    if (!this.#dirty.has(name)) this.#dirty.set(name, nowMs);
+    this.#flushIn(nowMs - this.#sentAtMs < gatherBusyMs ? gatherBusyMs : gatherMs);
   }
 
   /** A stream is open: `known` is what the server has, `names` is all that there is to tell of. */
@@ -52,7 +61,7 @@ export class Reporter {
     this.#send = send;
     this.#onItsWay = undefined;
     this.#known = new Map(Object.entries(known));
-    for (const name of names) this.#dirty.add(name);
+    for (const name of names) this.#dirty.set(name, this.#options.clock.monotonicMs());
     this.#flushIn(gatherMs);
   }
 
@@ -88,8 +97,14 @@ export class Reporter {
     const states: Record<string, UnitState> = {};
     let told = 0;
     let waitMs = Number.POSITIVE_INFINITY;
-    for (const name of this.#dirty) {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [name, sinceMs] of this.#dirty) {
       if (told === maxBatch) break;
+      const patienceMs = sinceMs + movingPatienceMs - nowMs;
+      if (patienceMs > 0 && this.#options.isMoving?.(name)) {
+        waitMs = Math.min(waitMs, patienceMs);
+        continue;
+      }
       const state = this.#options.state(name);
       if (state === undefined || isDeepStrictEqual(state, this.#known.get(name))) {
         this.#dirty.delete(name);
@@ -107,6 +122,7 @@ export class Reporter {
     if (told > 0) {
       this.#batch += 1;
       this.#onItsWay = { batch: this.#batch, states };
+      this.#sentAtMs = nowMs;
       this.#send(this.#onItsWay);
     } else if (waitMs < Number.POSITIVE_INFINITY) this.#flushIn(waitMs);
   }

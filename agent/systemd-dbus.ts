@@ -21,7 +21,6 @@ import {
   type SystemdListener,
   type UnitChange,
   type UnitDetails,
-  type UnitOrigin,
 } from './systemd.js';
 import { unitName, unitPath } from './unit-path.js';
 
@@ -134,24 +133,26 @@ class SystemdDbus implements Systemd {
 
   async details(name: string): Promise<UnitDetails> {
     const path = unitPath(name);
-    const read = async (from: string, names: readonly string[]) =>
-      Object.fromEntries(await Promise.all(names.map(async (property) => [property, await this.#property(path, from, property)] as const)));
+    const read = async (from: string, names: readonly string[]): Promise<Values> => {
+      const values = await Promise.all(names.map((property) => this.#property(path, from, property)));
+      return (property) => values[names.indexOf(property)];
+    };
     const isService = name.endsWith('.service');
     const [unit, service] = await Promise.all([
       read(unitInterface, runProperties),
       read(serviceInterface, isService ? serviceProperties : []),
     ]);
-    const type = text(service.Type);
+    const type = text(service('Type'));
     return { run: runFacts(unit), ...(isService ? { service: serviceFacts(service) } : {}), ...(type === undefined ? {} : { type }) };
   }
 
-  async origin(name: string): Promise<UnitOrigin> {
-    const path = unitPath(name);
-    const [fragmentPath, loadError] = await Promise.all([
-      this.#property(path, unitInterface, 'FragmentPath') as Promise<string>,
-      this.#property(path, unitInterface, 'LoadError') as Promise<[string, string]>,
-    ]);
-    return { fragmentPath, ...(loadError[1] ? { loadError: loadError[1] } : {}) };
+  async fragmentPath(name: string): Promise<string> {
+    return (await this.#property(unitPath(name), unitInterface, 'FragmentPath')) as string;
+  }
+
+  async loadError(name: string): Promise<string | undefined> {
+    const [, message] = (await this.#property(unitPath(name), unitInterface, 'LoadError')) as [string, string];
+    return message === '' ? undefined : message;
   }
 
   async needsReload(name: string): Promise<boolean> {
@@ -436,7 +437,7 @@ class SystemdDbus implements Systemd {
         const name = unitName(message.path);
         if (name === undefined) return;
         const [from, values] = message.body as [string, Record<string, dbus.Variant>];
-        const change = unitChange(from, Object.fromEntries(Object.entries(values).map(([key, { value }]) => [key, value as unknown])));
+        const change = unitChange(from, (property) => values[property]?.value as unknown);
         if (change) this.#tell('changed', (listener) => listener.changed?.(name, change));
         return;
       }
@@ -527,30 +528,33 @@ const present = <T extends object>(values: T): { [Key in keyof T]?: Exclude<T[Ke
     [Key in keyof T]?: Exclude<T[Key], undefined>;
   };
 
-const unitChange = (from: string, values: Readonly<Record<string, unknown>>): UnitChange | undefined => {
+/** Values of properties by name; undefined for those that are not there. */
+type Values = (property: string) => unknown;
+
+const unitChange = (from: string, values: Values): UnitChange | undefined => {
   if (from === serviceInterface) return { of: 'service', service: serviceFacts(values) };
-  const [active, sub] = [text(values.ActiveState), text(values.SubState)];
+  const [active, sub] = [text(values('ActiveState')), text(values('SubState'))];
   return active === undefined || sub === undefined ? undefined : { of: 'unit', active, sub, run: runFacts(values) };
 };
 
-const runFacts = (values: Readonly<Record<string, unknown>>): RunFacts =>
+const runFacts = (values: Values): RunFacts =>
   present({
-    sinceMs: timestamp(values.StateChangeTimestamp),
-    activeSinceMs: timestamp(values.ActiveEnterTimestamp),
-    invocationID: hex(values.InvocationID),
+    sinceMs: timestamp(values('StateChangeTimestamp')),
+    activeSinceMs: timestamp(values('ActiveEnterTimestamp')),
+    invocationID: hex(values('InvocationID')),
   });
 
 /** CLD_EXITED, CLD_KILLED, CLD_DUMPED of waitid(2). */
 const exitCodes: Readonly<Record<number, string>> = { 1: 'exited', 2: 'killed', 3: 'dumped' };
 
-const serviceFacts = (values: Readonly<Record<string, unknown>>): ServiceFacts => {
+const serviceFacts = (values: Values): ServiceFacts => {
   // Until the main process has ended, its exit status is 0 and means nothing.
-  const exitCode = exitCodes[number(values.ExecMainCode) ?? 0];
+  const exitCode = exitCodes[number(values('ExecMainCode')) ?? 0];
   return present({
-    result: text(values.Result),
-    mainPID: number(values.MainPID) || undefined,
-    restarts: number(values.NRestarts),
+    result: text(values('Result')),
+    mainPID: number(values('MainPID')) || undefined,
+    restarts: number(values('NRestarts')),
     exitCode,
-    exitStatus: exitCode === undefined ? undefined : number(values.ExecMainStatus),
+    exitStatus: exitCode === undefined ? undefined : number(values('ExecMainStatus')),
   });
 };

@@ -52,14 +52,6 @@ export type UnitChange =
   | { readonly of: 'unit'; readonly active: string; readonly sub: string; readonly run: RunFacts }
   | { readonly of: 'service'; readonly service: ServiceFacts };
 
-/** Where systemd has a unit from. */
-export interface UnitOrigin {
-  /** '' when it comes from no file. */
-  readonly fragmentPath: string;
-  /** Why it could not be loaded, in systemd's words. */
-  readonly loadError?: string;
-}
-
 /**
  * How a job ended, in JobRemoved's words: done, canceled, timeout, failed, dependency, skipped, invalid, assert... `lost` when the
  * connection ended first: nobody knows, read the state back. `done` does not mean running either: a process may die a moment later.
@@ -89,7 +81,10 @@ export interface Systemd {
   /** Rows by the names asked for; one call. systemd loads what it does not know yet, and says not-found of what has no file. */
   list(names: readonly string[]): Promise<ReadonlyMap<string, SeenUnit>>;
   details(name: string): Promise<UnitDetails>;
-  origin(name: string): Promise<UnitOrigin>;
+  /** The file that systemd has the unit from; '' when it comes from none. */
+  fragmentPath(name: string): Promise<string>;
+  /** Why it could not be loaded, in systemd's words; undefined when it could. */
+  loadError(name: string): Promise<string | undefined>;
   /** Whether the loaded unit is older than its file: true after an edit when something kept the unit loaded. */
   needsReload(name: string): Promise<boolean>;
   /** Path of the unit's cgroup below the root of the hierarchy; absent while it has none. */

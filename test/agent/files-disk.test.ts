@@ -37,6 +37,8 @@ const killAt =
     if (at === step) throw new Killed(step);
   };
 
+const leftovers = (directory: string) => ['new', 'old'].flatMap((kind) => readdirSync(join(`${directory}.flotilla`, kind)));
+
 function put(files: DiskUnitFiles, file: OwnFile): void {
   files.stage('web.service', file);
   files.commit('web.service');
@@ -57,7 +59,7 @@ for (const step of ['staged', 'synced', 'kept', 'committed'] as const) {
     put(files, v2);
     assert.deepEqual(files.read('web.service'), v2);
     files.settle('web.service');
-    assert.deepEqual(readdirSync(`${directory}.flotilla`), []);
+    assert.deepEqual(leftovers(directory), []);
   });
 }
 
@@ -74,7 +76,7 @@ for (const step of ['unlinked', 'removed'] as const) {
     assert.deepEqual(files.read('web.service'), step === 'unlinked' ? v1 : undefined);
     files.remove('web.service');
     assert.deepEqual(readdirSync(directory), []);
-    assert.deepEqual(readdirSync(`${directory}.flotilla`), []);
+    assert.deepEqual(leftovers(directory), []);
   });
 }
 
@@ -92,24 +94,57 @@ test('SEMANTICS 13: killed in the middle of going back: old or new, and going ba
 for (const step of ['state-written', 'state-renamed'] as const) {
   test(`the state file is old or new when the agent is killed at ${step}`, async (t) => {
     const directory = temporary(t);
-    await new DiskStateFiles({ directory, log: silentLogger }).write('records', { is: 'old' });
+    await new DiskStateFiles({ directory, log: silentLogger }).write('assignments', { is: 'old' });
     await assert.rejects(
-      new DiskStateFiles({ directory, log: silentLogger, failpoint: killAt(step) }).write('records', { is: 'new' }),
+      new DiskStateFiles({ directory, log: silentLogger, failpoint: killAt(step) }).write('assignments', { is: 'new' }),
       Killed,
     );
-    const found = await new DiskStateFiles({ directory, log: silentLogger }).read('records');
+    const found = await new DiskStateFiles({ directory, log: silentLogger }).read('assignments');
     assert.deepEqual(found, { is: step === 'state-written' ? 'old' : 'new' });
   });
 }
 
+test('invariant 14: killed while it writes a note: the note is old or new', (t) => {
+  const directory = temporary(t);
+  new DiskUnitFiles({ directory }).note('web.service', { is: 'old' });
+  assert.throws(() => new DiskUnitFiles({ directory, failpoint: killAt('noted') }).note('web.service', { is: 'new' }), Killed);
+  const files = new DiskUnitFiles({ directory });
+  assert.deepEqual([...files.notes()], [['web.service', { is: 'old' }]]);
+  files.note('web.service', undefined);
+  assert.equal(files.notes().size, 0);
+});
+
+test('a note that is broken is left out, and said', (t) => {
+  const directory = temporary(t);
+  const errors: string[] = [];
+  const files = new DiskUnitFiles({ directory, log: { ...silentLogger, error: (message) => void errors.push(message) } });
+  writeFileSync(join(`${directory}.flotilla`, 'notes', 'web.service'), '{"half": ');
+  files.note('ok.service', 1);
+  assert.deepEqual([...files.notes()], [['ok.service', 1]]);
+  assert.equal(errors.length, 1);
+});
+
+test('the longest name that a unit may have fits everywhere', (t) => {
+  const files = new DiskUnitFiles({ directory: temporary(t) });
+  const name = `${'x'.repeat(247)}.service`;
+  for (const file of [v1, v2]) {
+    files.stage(name, file);
+    files.commit(name);
+  }
+  files.note(name, {});
+  files.rollBack(name);
+  assert.deepEqual(files.read(name), v1);
+  files.remove(name);
+});
+
 test('a state file that cannot be parsed is left out, and said', async (t) => {
   const directory = temporary(t);
   mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, 'records.json'), '{"half": ');
+  writeFileSync(join(directory, 'assignments.json'), '{"half": ');
   const errors: string[] = [];
   const log = { ...silentLogger, error: (message: string) => void errors.push(message) };
   const files = new DiskStateFiles({ directory, log });
-  assert.equal(await files.read('records'), undefined);
+  assert.equal(await files.read('assignments'), undefined);
   assert.equal(await files.read('never-written'), undefined);
   assert.equal(errors.length, 1);
 });

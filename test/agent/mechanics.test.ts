@@ -9,7 +9,7 @@ import { sharedWork } from '../../agent/shared-work.js';
 import { unitName, unitPath } from '../../agent/unit-path.js';
 import { silentLogger } from '../../runtime/log.js';
 import { ManualClock, settle } from '../rigs/manual-clock.js';
-import { MemoryStateFiles } from '../rigs/memory-files.js';
+import { MemoryUnitFiles } from '../rigs/memory-files.js';
 
 test('questions of one turn are asked as one, each name once', async () => {
   const asked: string[][] = [];
@@ -110,30 +110,17 @@ test('object paths come back for any name', () => {
   fc.assert(fc.property(fc.string({ unit: 'binary' }), (name) => name.includes('\ufffd') || unitName(unitPath(name)) === name));
 });
 
-test('records that cannot be read are left out, and said; the next ones are kept', async () => {
+test('a record that cannot be read is left out, and said; the others are kept', () => {
   const errors: string[] = [];
   const log = { ...silentLogger, error: (message: string) => void errors.push(message) };
-  const files = new MemoryStateFiles();
-  await files.write('records', { version: 99, units: [] });
-  const records = await Records.open(files, log);
+  const files = new MemoryUnitFiles();
+  files.note('bad.service', { version: 99 });
+  const records = new Records(files, log);
   assert.deepEqual([records.names(), errors.length], [[], 1]);
   records.set('web.service', { uid: 'u1', generation: 3 });
-  await records.flush();
-  assert.deepEqual((await Records.open(files, log)).get('web.service'), { uid: 'u1', generation: 3 });
-});
-
-test('a burst of records is one write', async () => {
-  let writes = 0;
-  const files = new MemoryStateFiles();
-  const counting = {
-    read: (concern: string) => files.read(concern),
-    write: async (concern: string, value: unknown) => {
-      writes += 1;
-      await files.write(concern, value);
-    },
-  };
-  const records = await Records.open(counting, silentLogger);
-  for (let unit = 0; unit < 100; unit++) records.set(`u${unit}.service`, { uid: 'u' });
-  await records.flush();
-  assert.equal(writes, 1);
+  records.set('gone.service', { uid: 'u1' });
+  records.set('gone.service', undefined);
+  const next = new Records(files, silentLogger);
+  assert.deepEqual(next.names(), ['web.service']);
+  assert.deepEqual(next.get('web.service'), { uid: 'u1', generation: 3 });
 });

@@ -6,7 +6,7 @@ import type { AgentAssignment } from '../../api/resources/protocol.js';
 import { silentLogger } from '../../runtime/log.js';
 import { FakeSystemd, type FakeSystemdOptions } from '../rigs/fake-systemd.js';
 import { ManualClock, settle } from '../rigs/manual-clock.js';
-import { MemoryStateFiles, MemoryUnitFiles } from '../rigs/memory-files.js';
+import { MemoryUnitFiles } from '../rigs/memory-files.js';
 
 export const service = (body = 'ExecStart=/bin/sleep infinity') => `[Service]\n${body}\n`;
 
@@ -31,7 +31,6 @@ export class AgentWorld {
   readonly clock = new ManualClock();
   readonly events: { unit: string; reason: string }[] = [];
   readonly changed = new Set<string>();
-  state = new MemoryStateFiles();
   agent!: Convergence;
   #boot = 1;
   #life = { isOver: false };
@@ -48,13 +47,13 @@ export class AgentWorld {
 
   /** `isTold`: a server has said what belongs here. */
   async startAgent(isTold = true): Promise<void> {
-    const records = await Records.open(this.state, silentLogger);
     const life = { isOver: false };
     this.#life = life;
+    const files = mortal(this.files, life);
     this.agent = new Convergence({
       systemd: mortal(this.systemd, life),
-      files: mortal(this.files, life),
-      records,
+      files,
+      records: new Records(files, silentLogger),
       bootID: `boot-${this.#boot}`,
       clock: this.clock,
       random: () => 0.5,
@@ -68,8 +67,6 @@ export class AgentWorld {
   /** The agent's process is gone at once: nothing that it still does reaches disk or systemd. */
   killAgent(): void {
     this.#life.isOver = true;
-    this.state.isDead = true;
-    this.state = this.state.survivor();
     this.systemd.forgetListeners();
     void this.agent.close();
   }

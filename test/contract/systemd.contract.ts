@@ -51,7 +51,7 @@ export function systemdContract(name: string, open: () => Promise<SystemdUnderTe
 
     withSystemd("the machine's own units, and instances of its templates, say where they are from", async ({ systemd, files, vendor }) => {
       for (const unit of [vendor.running, vendor.instance]) {
-        const { fragmentPath } = await systemd.origin(unit);
+        const fragmentPath = await systemd.fragmentPath(unit);
         assert.match(fragmentPath, /\/systemd\/(system|user)\//);
         assert.notEqual(fragmentPath, files.path(unit));
       }
@@ -66,7 +66,7 @@ export function systemdContract(name: string, open: () => Promise<SystemdUnderTe
         assert.equal(await job.ended, 'done');
         const { load, active, sub, id } = await row(unit);
         assert.deepEqual({ load, active, sub, id }, { load: 'loaded', active: 'active', sub: 'running', id: unit });
-        assert.equal((await systemd.origin(unit)).fragmentPath, files.path(unit));
+        assert.equal(await systemd.fragmentPath(unit), files.path(unit));
         const { run, service, type } = await systemd.details(unit);
         assert.ok(service?.mainPID !== undefined && service.mainPID > 1);
         assert.match(run.invocationID ?? '', /^[0-9a-f]{32}$/);
@@ -153,7 +153,7 @@ export function systemdContract(name: string, open: () => Promise<SystemdUnderTe
         assert.equal(error.code, 'org.freedesktop.systemd1.BadUnitSetting');
         return true;
       });
-      assert.match((await systemd.origin(unit)).loadError ?? '', /bad unit file setting/i);
+      assert.match((await systemd.loadError(unit)) ?? '', /bad unit file setting/i);
     });
 
     withSystemd('a unit whose requirement is missing is refused by name', async ({ systemd, write }, unit) => {

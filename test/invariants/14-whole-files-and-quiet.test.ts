@@ -30,7 +30,7 @@ invariant(14, 'a unit file is old or new, never half, after a crash at any step'
       failpoint: (step) => {
         seen.add(step);
         // The fault: a disk that keeps half of what it said was safe.
-        const staged = join(`${directory}.flotilla`, `${unit}.new`);
+        const staged = join(`${directory}.flotilla`, 'new', unit);
         if (plant && step === 'synced') truncateSync(staged, Math.floor(statSync(staged).size / 2));
         if (step === crashAt) throw new Crash();
       },

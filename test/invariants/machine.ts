@@ -96,7 +96,7 @@ export class Machine {
       isUserManager: false,
       info: { hostname: 'm1', address: '10.0.0.1', bootID, agentVersion: this.version, cpus: 1, memoryBytes: 1 },
       files: this.files,
-      records: await Records.open(this.state, silentLogger),
+      records: new Records(this.files, silentLogger),
       lastKnownGood: await LastKnownGood.open(this.state, silentLogger),
       pki: new Pki(this.state),
     });

@@ -16,7 +16,6 @@ import {
   SystemdError,
   type SystemdListener,
   type UnitDetails,
-  type UnitOrigin,
 } from '../../agent/systemd.js';
 import { lastValueOf, parseUnitFile, UnitFileError } from '../../api/resources/unit-file/parse.js';
 import { templateNameOf } from '../../api/resources/unit-name.js';
@@ -121,11 +120,14 @@ export class FakeSystemd implements Systemd {
     return { run, ...(isService ? { service, type: typeOf(unit.text) } : {}) };
   }
 
-  async origin(name: string): Promise<UnitOrigin> {
-    await this.#answer(`origin ${name}`);
-    const { loadError, ...unit } = this.#load(name);
-    const fragmentPath = this.faults.has('hides-owners') ? this.#options.files.path(name) : unit.fragmentPath;
-    return { fragmentPath, ...(loadError === undefined ? {} : { loadError }) };
+  async fragmentPath(name: string): Promise<string> {
+    await this.#answer(`fragmentPath ${name}`);
+    return this.faults.has('hides-owners') ? this.#options.files.path(name) : this.#load(name).fragmentPath;
+  }
+
+  async loadError(name: string): Promise<string | undefined> {
+    await this.#answer(`loadError ${name}`);
+    return this.#load(name).loadError;
   }
 
   async needsReload(name: string): Promise<boolean> {

@@ -1,8 +1,8 @@
 /** Unit directory and state directory in memory, with the manners of the real ones: rename is whole or not at all, links are looked up. */
-import { ForeignFile, type StateFiles, type UnitFiles } from '../../agent/files.js';
+import { ForeignFile, type NoteFiles, type StateFiles, type UnitFiles } from '../../agent/files.js';
 import { type InstallLink, type OwnFile, parseOwnFile, renderOwnFile } from '../../agent/unit-text.js';
 
-export class MemoryUnitFiles implements UnitFiles {
+export class MemoryUnitFiles implements UnitFiles, NoteFiles {
   /** Path below the directory → content; '-> name' for a link. */
   readonly entries = new Map<string, string>();
   /** How often something was put in place or removed. */
@@ -11,6 +11,7 @@ export class MemoryUnitFiles implements UnitFiles {
   loses = false;
   readonly #staged = new Map<string, string>();
   readonly #kept = new Map<string, string>();
+  readonly #notes = new Map<string, string>();
 
   names(): string[] {
     return [...this.entries.keys()].filter((path) => !path.includes('/') && isOwn(this.read(path))).sort();
@@ -75,9 +76,22 @@ export class MemoryUnitFiles implements UnitFiles {
     return `/run/systemd/system/${name}`;
   }
 
+  notes(): ReadonlyMap<string, unknown> {
+    return new Map([...this.#notes].map(([name, text]) => [name, JSON.parse(text) as unknown]));
+  }
+
+  note(name: string, value: unknown): void {
+    if (value === undefined) this.#notes.delete(name);
+    else this.#notes.set(name, JSON.stringify(value));
+  }
+
+  loseNotes(): void {
+    this.#notes.clear();
+  }
+
   /** A machine that boots has an empty /run. */
   reboot(): void {
-    for (const map of [this.entries, this.#staged, this.#kept]) map.clear();
+    for (const map of [this.entries, this.#staged, this.#kept, this.#notes]) map.clear();
   }
 }
 
