@@ -11,15 +11,17 @@ import type { MachineSpec } from '../../api/resources/machine.js';
 import { templateNameOf } from '../../api/resources/unit-name.js';
 import { type Clock, sleep } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
-import { type Fence, Fenced, OutcomeUnknown, type Store, StoreUnavailable, type Write } from '../../runtime/store/store.js';
+import { type Fence, Fenced, OutcomeUnknown, type Store, StoreUnavailable } from '../../runtime/store/store.js';
 import type { ControllerEvent, EventRecorder } from '../events.js';
 import type { cautionLimits } from '../machines/caution.js';
 import { MachineHealth } from '../machines/health.js';
 import { differs, type MachineFragment, planMachine } from '../machines/plan.js';
+import { plannedMachine } from '../machines/planned.js';
 import type { ControllerMetrics, Progress } from '../metrics.js';
 import { type Plan, plan } from '../scheduler/plan.js';
-import type { Health, PlannedMachine, Verdict } from '../scheduler/types.js';
+import type { Health, Verdict } from '../scheduler/types.js';
 import { World } from '../scheduler/world.js';
+import { Committer, type Job } from './committer.js';
 import { type CopyFacts, isSettled } from './facts.js';
 import { globalFragment, type PairChange, planPair, planRollout } from './global-plan.js';
 import { type Changes, planUnit, sameFragment } from './plan.js';
@@ -55,15 +57,6 @@ export interface ReconcilerOptions {
   readonly caution?: typeof cautionLimits;
 }
 
-interface Job {
-  readonly write: Write;
-  readonly events: readonly ControllerEvent[];
-  readonly placements: number;
-  /** What to look at again when it could not be written: a unit, a global unit's copy on a machine, or a machine. */
-  readonly unit?: string;
-  readonly machine?: string;
-}
-
 type Due = Map<string, number>;
 
 export class Reconciler {
@@ -71,6 +64,7 @@ export class Reconciler {
   readonly #limits: typeof reconcileLimits;
   readonly #world = new World();
   readonly #sources: UnitSources;
+  readonly #committer: Committer;
   readonly #health: MachineHealth;
 
   /** Units to read anew. */
@@ -103,10 +97,6 @@ export class Reconciler {
   #sweepFrom: string[] = [];
   #orphansSeen = new Set<string>();
 
-  /** What was written, or may have been, up to here: nothing is decided before the cache holds it. */
-  #mustSee = 0;
-  #isUnsure = false;
-
   #dirtySinceMs: number | undefined;
   #passSinceMs: number | undefined;
   #wake: (() => void) | undefined;
@@ -118,6 +108,7 @@ export class Reconciler {
     this.#limits = { ...reconcileLimits, ...options.limits };
     this.#pauseMs = this.#limits.pauseMs;
     this.#sources = new UnitSources(options.cache);
+    this.#committer = new Committer({ ...options, again: (job) => this.#again(job) });
     const { cache, store, clock, log, electedAtMs } = options;
     this.#health = new MachineHealth({
       cache,
@@ -316,12 +307,8 @@ export class Reconciler {
 
   /** Resolves with what kept it from being finished, if anything. */
   async #pass(): Promise<unknown> {
-    const { clock, metrics, store, cache, signal } = this.#options;
-    if (this.#isUnsure) {
-      this.#mustSee = Math.max(this.#mustSee, await store.revision(signal));
-      this.#isUnsure = false;
-    }
-    if (this.#mustSee > cache.revision) await cache.untilRevision(this.#mustSee);
+    const { clock, metrics } = this.#options;
+    await this.#committer.catchUp();
     const nowMs = clock.monotonicMs();
     const startedMs = this.#dirtySinceMs ?? nowMs;
     this.#dirtySinceMs = undefined;
@@ -345,7 +332,7 @@ export class Reconciler {
     }
     this.#settleMoves();
 
-    return this.#commit(jobs, startedMs);
+    return this.#committer.write(jobs, startedMs);
   }
 
   /** A fault in deciding for one unit hurts that unit only; the sweep looks at it again. */
@@ -428,7 +415,7 @@ export class Reconciler {
     const touched = new Set<string>();
     for (const machine of this.#machines) {
       const before = this.#world.machine(machine);
-      const after = this.#plannedMachine(machine);
+      const after = plannedMachine(this.#options.cache, this.#health, machine, before, this.#busyOn(machine));
       if (after === undefined) {
         if (before) this.#world.removeMachine(machine);
         this.#unitsOn(machine);
@@ -457,33 +444,6 @@ export class Reconciler {
     const { cache } = this.#options;
     if (cache.broken.has(cache.keys.object('machines', machine))) return 'held';
     return cache.object('machines', machine) ? this.#health.of(machine) : 'removed';
-  }
-
-  #plannedMachine(id: string): PlannedMachine | undefined {
-    const { cache } = this.#options;
-    const row = cache.object('machines', id);
-    if (!row) {
-      if (!cache.broken.has(cache.keys.object('machines', id))) return undefined;
-      const known = this.#world.machine(id) ?? { id, labels: {}, cordoned: true, draining: false, taints: [] };
-      return { ...known, health: 'held', heldWhy: 'its object cannot be read' };
-    }
-    const { labels = {}, deletionTimestamp } = row.value.metadata;
-    const spec = (row.value.spec ?? {}) as MachineSpec;
-    const fragment = cache.fragment('machines', id)?.value as MachineFragment | undefined;
-    const info = cache.presence(id)?.value.info ?? fragment?.info;
-    const heldWhy = this.#health.heldWhy(id);
-    const drainBusy = spec.drain ? this.#busyOn(id) : undefined;
-    return {
-      id,
-      labels,
-      health: this.#health.of(id),
-      ...(heldWhy === undefined ? {} : { heldWhy }),
-      cordoned: spec.unschedulable === true || Boolean(deletionTimestamp),
-      draining: spec.drain === true,
-      ...(drainBusy === undefined ? {} : { drainBusy }),
-      taints: spec.taints ?? [],
-      ...(info ? { capacity: { cpuMillis: info.cpus * 1_000, memoryBytes: info.memoryBytes } } : {}),
-    };
   }
 
   #busyOn(machine: string): string | undefined {
@@ -782,50 +742,6 @@ export class Reconciler {
   }
 
   // --- writing ------------------------------------------------------------------------------------------------------------------------
-
-  /** Writes everything and waits until the cache holds it. Throws Fenced; resolves with any other failure, its things dirty again. */
-  async #commit(jobs: readonly Job[], startedMs: number): Promise<unknown> {
-    if (jobs.length === 0) return undefined;
-    const { signal, cache } = this.#options;
-    let failure: unknown;
-    let fenced: Fenced | undefined;
-    await Promise.all(
-      jobs.map(async (job) => {
-        try {
-          await this.#commitOne(job, startedMs);
-        } catch (error) {
-          if (error instanceof Fenced) fenced = error;
-          failure ??= error;
-        }
-      }),
-    );
-    if (fenced) throw fenced;
-    signal.throwIfAborted();
-    if (failure === undefined && this.#mustSee > 0) await cache.untilRevision(this.#mustSee);
-    return failure;
-  }
-
-  async #commitOne(job: Job, startedMs: number): Promise<void> {
-    const { store, fence, signal, metrics, events, clock, log } = this.#options;
-    try {
-      const outcome = await store.commit(job.write, { fence, signal });
-      this.#mustSee = Math.max(this.#mustSee, outcome.revision);
-      if (!outcome.ok) {
-        this.#again(job);
-        return;
-      }
-      for (const { about, type, reason, message } of job.events) events.record(about, type, reason, message);
-      if (job.placements > 0) metrics.placed(job.placements, (clock.monotonicMs() - startedMs) / 1_000);
-    } catch (error) {
-      if (error instanceof OutcomeUnknown) this.#isUnsure = true;
-      if (error instanceof OutcomeUnknown || error instanceof StoreUnavailable || error instanceof Fenced) {
-        this.#again(job);
-        throw error;
-      }
-      // A write that no store would take is a fault of ours; it must not hold up the others. The sweep comes back to it.
-      log.error('a decision could not be written', { unit: job.unit, machine: job.machine, error });
-    }
-  }
 
   /** It was not written: what the index took for decided is put right from the cache. */
   #again({ unit, machine }: Job): void {
