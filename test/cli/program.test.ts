@@ -188,7 +188,7 @@ describe('the command line', () => {
               ],
             },
           };
-    const { code, stderr } = await flotilla(['wait', '--for=condition=Ready', 'unit/a.service', '--timeout=500ms']);
+    const { code, stderr } = await flotilla(['wait', '--for=condition=Ready', 'unit/a.service', '--timeout=3s']);
     assert.equal(code, 124);
     assert.match(stderr, /its process exited with status 7/);
   });
