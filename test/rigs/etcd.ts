@@ -116,7 +116,15 @@ async function readHistory(endpoint: string, prefix: string): Promise<HistoricEv
   const post = (path: string, body: unknown, signal?: AbortSignal) =>
     fetch(`${endpoint}${path}`, { method: 'POST', body: JSON.stringify(body), ...(signal ? { signal } : {}) });
   const all = { key: 'AA==', range_end: 'AA==' };
-  const now = (await (await post('/v3/kv/range', { ...all, limit: 1 })).json()) as { header: { revision: string } };
+  // A member that has just come back from the dead may have no leader yet, and says so instead of answering.
+  let now: { header?: { revision: string }; error?: string } = {};
+  for (let attempt = 0; now.header === undefined; attempt++) {
+    now = (await (await post('/v3/kv/range', { ...all, limit: 1 })).json()) as typeof now;
+    if (now.header !== undefined) break;
+    if (attempt === 50) throw new Error(`no revision from ${endpoint}: ${now.error}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const { revision: last } = now.header;
   const abort = new AbortController();
   const answer = await post('/v3/watch', { create_request: { ...all, start_revision: 1 } }, abort.signal);
   const events: HistoricEvent[] = [];
@@ -142,7 +150,7 @@ async function readHistory(endpoint: string, prefix: string): Promise<HistoricEv
           events.push({ type: type === 'DELETE' ? 'delete' : 'put', key, value: decode(kv.value), revision: reached });
       }
     }
-    if (reached >= Number(now.header.revision)) break;
+    if (reached >= Number(last)) break;
   }
   abort.abort();
   return events;
