@@ -622,6 +622,7 @@ export class Reconciler {
       fragment: cache.fragment('units', name),
       copies,
       hasState: (machine: string) => cache.state(machine, name) !== undefined,
+      presence: (machine: string) => cache.presence(machine)?.modRevision ?? 0,
     };
   }
 

@@ -15,11 +15,14 @@ export interface Rows {
   readonly copies: readonly CopyFacts[];
   /** The machine has a state for the unit, left over from an earlier life of the assignment. */
   readonly hasState: (machine: string) => boolean;
+  /** Revision of the machine's presence; 0 when there is none. */
+  readonly presence: (machine: string) => number;
 }
 
 /**
  * One write for one unit. It compares the Unit's own revision, so a delete or a new spec that came in between makes it fail, and the
- * revision of each assignment and of the conditions key, so that it can be repeated safely.
+ * revision of each assignment and of the conditions key, so that it can be repeated safely. Whatever is given up because its machine does
+ * not answer is given up only if it has not come back by then: the write compares its presence too.
  *
  * "No assignment is left" needs no compare of its own when the Unit goes: only the leader writes assignments, its fence is in the
  * transaction, its cache holds all that it wrote, and it works on a unit in one place only. So what it knows of is all there is, and the
@@ -35,6 +38,10 @@ export function unitWrite(keys: Keys, name: string, rows: Rows, changes: Changes
   const puts = changes.puts.slice(0, maxChanges - drops.length);
   const isComplete = drops.length === changes.drops.length && puts.length === changes.puts.length;
   for (const copy of drops) dropCopy(keys, name, copy, compares, operations);
+  const isPlacing = puts.some((put) => put.remove === undefined && !rows.copies.some(({ machine }) => machine === put.machine));
+  for (const copy of rows.copies) {
+    if (drops.includes(copy) ? isAbsent(copy) : isPlacing && isAbsent(copy)) compares.push(stillAbsent(keys, copy.machine, rows));
+  }
   for (const put of puts) {
     const before = rows.copies.find(({ machine }) => machine === put.machine);
     const key = keys.assignment(put.machine, name);
@@ -58,8 +65,10 @@ export function pairWrite(keys: Keys, name: string, machine: string, rows: Rows,
   const compares: Compare[] = [];
   const operations: Operation[] = [];
   if (rows.own) compares.push({ key: keys.object('units', name), modRevision: rows.own.modRevision });
-  if ('drop' in change) dropCopy(keys, name, change.drop, compares, operations);
-  else {
+  if ('drop' in change) {
+    dropCopy(keys, name, change.drop, compares, operations);
+    if (isAbsent(change.drop)) compares.push(stillAbsent(keys, machine, rows));
+  } else {
     const before = rows.copies.find((copy) => copy.machine === machine);
     const key = keys.assignment(machine, name);
     compares.push({ key, modRevision: before?.row.modRevision ?? 0 });
@@ -76,6 +85,13 @@ export function fragmentWrite(keys: Keys, plural: string, name: string, before: 
     operations: [{ do: 'put', key, value: JSON.stringify(fragment) }],
   };
 }
+
+const isAbsent = ({ health }: CopyFacts): boolean => health === 'lost' || health === 'held';
+
+const stillAbsent = (keys: Keys, machine: string, rows: Rows): Compare => ({
+  key: keys.presence(machine),
+  modRevision: rows.presence(machine),
+});
 
 function dropCopy(keys: Keys, name: string, { machine, row }: CopyFacts, compares: Compare[], operations: Operation[]): void {
   const key = keys.assignment(machine, name);
