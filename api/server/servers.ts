@@ -87,6 +87,8 @@ export function openServerRegistry({ store, keys, self, clock, random, log, metr
         lease = await store.lease(ttlMs, { keepAlive: 'auto' });
         await publish();
         failures = 0;
+        // Closed on the way here: whoever closed saw no lease to revoke, and this one would never be lost by itself.
+        if (stop.signal.aborted) return await lease.revoke();
         const why = await lease.lost;
         if (!stop.signal.aborted) log.warn('this server fell off the list of servers and comes back', { why });
       } catch (error) {

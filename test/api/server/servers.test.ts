@@ -41,6 +41,19 @@ test('servers learn of each other, each says its own URL first, and one that end
   await a.registry.close();
 });
 
+test('a server that is closed while it still gets onto the list ends, and is off the list', async () => {
+  const { clock, etcd, open } = rig();
+  const { registry } = open('a');
+  let isClosed = false;
+  const closing = registry.close().then(() => {
+    isClosed = true;
+  });
+  await clock.advance(10);
+  assert.equal(isClosed, true);
+  await closing;
+  assert.deepEqual((await etcd.list(keys.servers)).entries, []);
+});
+
 test('a server that was killed falls off the list when its lease ends', async () => {
   const { clock, open } = rig();
   const [a, b] = [open('a'), open('b')];
