@@ -10,7 +10,7 @@ import { openAgentGateway } from '../../api/server/agents/gateway.js';
 import { createApp } from '../../api/server/app.js';
 import { authorize } from '../../api/server/authorize.js';
 import { ConnectionIdentities } from '../../api/server/connection-identity.js';
-import { isLoopback, type ListenSpec, openListeners, parseListen } from '../../api/server/listeners.js';
+import { isLoopback, type Listeners, type ListenSpec, openListeners, parseListen, refusal } from '../../api/server/listeners.js';
 import { openServerRegistry } from '../../api/server/servers.js';
 import { openPki } from '../../api/server/trust/ca.js';
 import { StartRefused } from '../../api/server/trust/cluster-meta.js';
@@ -55,6 +55,9 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
   const clock = systemClock;
   const keys = keysUnder();
   const specs = settings.listen.map(parseListen);
+  // Said before anything is opened: what is wrong with the command line is no reason to go to etcd.
+  const against = refusal(specs, { insecureLoopback: settings.insecureLoopback, tls: true });
+  if (against !== undefined) throw new StartRefused(against);
   const name = serverName();
   const metrics = createMetrics({ component: 'server', version });
   const identities = new ConnectionIdentities(clock);
@@ -75,50 +78,53 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
     return stopCache;
   });
   lifecycle.add('api', async () => {
-    const pki = await openPki({
-      dir: settings.pkiDir,
-      store,
-      keys,
-      names: certificateNames(specs, settings.advertise),
-      clock,
-      log,
-      metrics,
-    });
-    const tokens = openTokens({ store, keys, clock, caSha256: pki.caSha256 });
-    const self = { name, urls: [...(settings.advertise ?? specs.flatMap(agentUrl))], version };
-    const registry = openServerRegistry({ store, keys, self, clock, random: Math.random, log, metrics });
-    const recorder = openEventRecorder({ store, cache, keys, clock, component: 'server', host: name, log });
-    const shared = { store, cache, door, clock, log, metrics };
-    const gateway = openAgentGateway({ ...shared, pki, tokens, registry, identities, authorize, events: recorder, serverName: name });
-    const app = await createApp({
-      ...shared,
-      hub,
-      kinds,
-      identityOf: identities.of,
-      authorize,
-      logs: gateway.logs,
-      server: { name, version },
-      servers: () => registry.all(),
-      clusterUid: pki.clusterUid,
-      extraPlugins: [gateway.routes, (routes) => routes.add(...trustRoutes({ tokens, pki, urls: () => registry.urls(), log }))],
-    });
-    const listeners = await openListeners(specs, {
-      handler: app.fastify.routing,
-      onUpgrade: gateway.onUpgrade,
-      identities,
-      pki,
-      insecureLoopback: settings.insecureLoopback,
-      log,
-    });
-    return async () => {
-      // Agents are sent elsewhere first: while they move, what they say is still heard.
-      gateway.close();
-      await app.fastify.close();
-      await listeners.close();
-      await recorder.stop();
-      await registry.close();
-      pki.close();
+    // Closed last opened first, and also when a later one cannot be opened: a port that is taken must not leave a program that hangs.
+    const opened: (() => Promise<void> | void)[] = [];
+    const closeAll = async () => {
+      for (let close = opened.pop(); close; close = opened.pop()) await close();
     };
+    try {
+      const names = certificateNames(specs, settings.advertise);
+      const pki = await openPki({ dir: settings.pkiDir, store, keys, names, clock, log, metrics });
+      opened.push(() => pki.close());
+      const tokens = openTokens({ store, keys, clock, caSha256: pki.caSha256 });
+      const self = { name, urls: [...(settings.advertise ?? specs.flatMap(agentUrl))], version };
+      const registry = openServerRegistry({ store, keys, self, clock, random: Math.random, log, metrics });
+      opened.push(() => registry.close());
+      const recorder = openEventRecorder({ store, cache, keys, clock, component: 'server', host: name, log });
+      opened.push(() => recorder.stop());
+      const shared = { store, cache, door, clock, log, metrics };
+      const gateway = openAgentGateway({ ...shared, pki, tokens, registry, identities, authorize, events: recorder, serverName: name });
+      const app = await createApp({
+        ...shared,
+        hub,
+        kinds,
+        identityOf: identities.of,
+        authorize,
+        logs: gateway.logs,
+        server: { name, version },
+        servers: () => registry.all(),
+        clusterUid: pki.clusterUid,
+        extraPlugins: [gateway.routes, (routes) => routes.add(...trustRoutes({ tokens, pki, urls: () => registry.urls(), log }))],
+      });
+      let listeners: Listeners | undefined;
+      opened.push(() => listeners?.close());
+      opened.push(() => app.fastify.close());
+      // Agents are sent elsewhere first: while they move, what they say is still heard.
+      opened.push(() => gateway.close());
+      listeners = await openListeners(specs, {
+        handler: app.fastify.routing,
+        onUpgrade: gateway.onUpgrade,
+        identities,
+        pki,
+        insecureLoopback: settings.insecureLoopback,
+        log,
+      });
+      return closeAll;
+    } catch (error) {
+      await closeAll();
+      throw error;
+    }
   });
   lifecycle.add('controllers', () => {
     const stop = new AbortController();
