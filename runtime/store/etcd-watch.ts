@@ -277,9 +277,11 @@ export class EtcdWatch implements Watch {
 
   /** etcd may have come back from a backup that is older than what we delivered: then our view is of a world that is gone. */
   #checkForRestore(): void {
+    // Where we were when the question was asked: while the answer is on its way, events take the cursor past it.
+    const delivered = this.#cursor;
     this.#options.currentRevision().then(
       (revision) => {
-        if (this.#closed || revision >= this.#cursor) return;
+        if (this.#closed || revision >= delivered) return;
         this.close();
         this.#options.handler.compacted();
       },

@@ -1,7 +1,7 @@
 /** A real etcd for tests: one member or three, on loopback, with its data in memory, that can be killed, frozen and started again. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,9 @@ export interface EtcdMember {
   thaw(): void;
   /** Starts it again on the same ports and data after `kill()`; resolves when it is healthy. */
   restart(): Promise<void>;
+  /** After `kill()`: keeps a copy of its data, or puts the copy back. */
+  saveData(): Promise<void>;
+  restoreData(): Promise<void>;
 }
 
 export interface EtcdRig {
@@ -226,6 +229,16 @@ class Member implements EtcdMember {
   async restart(): Promise<void> {
     await this.kill();
     await this.start();
+  }
+
+  async saveData(): Promise<void> {
+    await cp(join(this.directory, this.name), join(this.directory, `${this.name}.saved`), { recursive: true });
+  }
+
+  async restoreData(): Promise<void> {
+    const data = join(this.directory, this.name);
+    await rm(data, { recursive: true });
+    await cp(`${data}.saved`, data, { recursive: true });
   }
 }
 

@@ -164,7 +164,10 @@ export function record(store: Store, prefix: string) {
     },
     until: (wanted: number) =>
       eventually(
-        () => revision >= wanted,
+        () => {
+          assert.equal(compactions, 0, 'the watch ended for want of history');
+          return revision >= wanted;
+        },
         () => `the watch is at ${revision}, not at ${wanted}`,
       ),
     untilCompacted: () =>

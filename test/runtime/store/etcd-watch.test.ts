@@ -79,6 +79,28 @@ describe('etcd watch under faults', { concurrency: 2 }, () => {
     assert.equal(seen.compactions, 0);
   });
 
+  test('etcd put back to an older backup: the watch ends instead of waiting in a future that is gone', async (t) => {
+    const { etcd, store, direct } = await storeUnderFaults(t);
+    const [member] = etcd.members;
+    assert.ok(member);
+    await direct.commit(create('/f/kept', 'x'));
+    await member.kill();
+    await member.saveData();
+    await member.restart();
+    const seen = record(store, '/f/');
+    for (let i = 0; i < 5; i++) await seen.until((await direct.commit(create(`/f/${i}`, 'x'))).revision);
+    await member.kill();
+    await member.restoreData();
+    await member.restart();
+    await seen.untilCompacted();
+    assert.deepEqual(
+      (await store.list('/f/')).entries.map((entry) => entry.key),
+      ['/f/kept'],
+    );
+    const again = await store.commit(create('/f/again', 'x'));
+    assert.ok(again.ok);
+  });
+
   test('a watch through which nothing is heard is given up for another, though the connection stays open', async (t) => {
     const { etcd, proxy, store, direct } = await storeUnderFaults(t);
     const seen = record(store, '/f/');
