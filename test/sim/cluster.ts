@@ -14,7 +14,7 @@ import { textHash } from '../../api/resources/unit-text.js';
 import { runControllers } from '../../controllers/manager.js';
 import type { Clock } from '../../runtime/clock.js';
 import { silentLogger } from '../../runtime/log.js';
-import { noMetrics } from '../../runtime/metrics.js';
+import { createMetrics } from '../../runtime/metrics.js';
 import { MemoryStore } from '../../runtime/store/memory-store.js';
 import type { Lease, Operation } from '../../runtime/store/store.js';
 import { ManualClock, settle } from '../rigs/manual-clock.js';
@@ -29,6 +29,7 @@ export interface SaidEvent {
 /** One server's controllers, with a store client and a cache of their own. */
 export class SimServer {
   readonly stop = new AbortController();
+  readonly metrics = createMetrics({ component: 'server', version: '0', process: false });
   readonly store: MemoryStore;
   readonly cache: ClusterCache;
   readonly done: Promise<void>;
@@ -49,7 +50,7 @@ export class SimServer {
       cache: this.cache,
       clock,
       log: cluster.log,
-      metrics: noMetrics,
+      metrics: this.metrics,
       events: {
         record: ({ kind, name: about }, _type, reason, message) => void cluster.events.push({ kind, name: about, reason, message }),
       },
