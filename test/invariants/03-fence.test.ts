@@ -7,8 +7,9 @@ import { kinds } from '../../api/resources/registry.js';
 import { type Leadership, runForLeader } from '../../runtime/leader.js';
 import { silentLogger } from '../../runtime/log.js';
 import { MemoryStore } from '../../runtime/store/memory-store.js';
-import { Fenced } from '../../runtime/store/store.js';
+import { type Fence, Fenced, type Write } from '../../runtime/store/store.js';
 import { ManualClock } from '../rigs/manual-clock.js';
+import { SimCluster } from '../sim/cluster.js';
 import { invariant } from './invariant.js';
 
 const ttlMs = 10_000;
@@ -93,3 +94,36 @@ invariant(
     await Promise.all([first, second]);
   },
 );
+
+invariant(3, 'every write of the controllers carries it', 'is written without', async (plant) => {
+  const sim = new SimCluster();
+  for (const name of ['a', 'b']) await sim.addMachine(name);
+  const { store } = sim.addServer();
+  const commit = store.commit.bind(store);
+  const written: { write: Write; fence: Fence | undefined }[] = [];
+  // The fault: a store client that loses the fence on the way.
+  store.commit = (write, { fence, ...options } = {}) => {
+    const kept = plant ? undefined : fence;
+    written.push({ write, fence: kept });
+    return commit(write, { ...options, ...(kept ? { fence: kept } : {}) });
+  };
+  await sim.advance(25_000);
+  await sim.apply('web.service');
+  await sim.apply('all.service', { placement: { global: true } });
+  await sim.advance(5_000);
+  sim.agent('a').kill();
+  await sim.advance(15_000);
+  await sim.remove('web.service');
+  await sim.remove('all.service');
+  await sim.removeMachine('a');
+  await sim.advance(15_000);
+
+  const { entry } = await sim.store.get(sim.keys.leader);
+  const ofLeader = written.filter(({ write }) => write.operations.every(({ key }) => key !== sim.keys.leader));
+  assert.ok(ofLeader.length > 8, 'the controllers have worked');
+  for (const { write, fence } of ofLeader) {
+    const [first] = write.operations;
+    assert.deepEqual(fence, { key: sim.keys.leader, createRevision: entry?.createRevision }, `${first?.key} is written without the fence`);
+  }
+  await sim.end();
+});

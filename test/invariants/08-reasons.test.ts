@@ -90,8 +90,8 @@ invariant(8, 'whatever is not happening has a reason in describe, in a sentence'
   await sim.end();
 });
 
-/** A condition, and more than a catchword about it. */
-const sentence = /^\w+: \S+ \S+ \S.*$/;
+/** One condition or several, and more than a catchword about them. */
+const sentence = /^\w+(?:, \w+)*: \S+ \S+ \S.*$/;
 
 /** What describe lists under "Not as it should be", by name of the object. */
 async function describe(endpoint: string, words: string): Promise<Map<string, string[]>> {
