@@ -24,7 +24,6 @@ const stories: readonly { unit: string; spec: UnitSpec; seen?: Partial<UnitState
   },
   { unit: 'follower.service', spec: { placement: { machineOf: ['nobody.service'] } }, says: /nobody\.service/ },
   { unit: 'untaught@1.service', spec: { content: '' }, says: /untaught@\.service/ },
-  { unit: 'resting.service', spec: { desiredState: 'inactive' }, says: /desiredState/ },
   { unit: 'failing.service', spec: {}, seen: { active: 'failed', sub: 'failed', result: 'exit-code', exitStatus: 3 }, says: /status 3/ },
   { unit: 'starting.service', spec: {}, seen: { active: 'activating', sub: 'start-pre' }, says: /[Aa]ctivating \(start-pre\)/ },
   {
