@@ -1,11 +1,10 @@
 /** Talks to a server: over its unix socket, https with a client certificate, or plain http on loopback. */
 import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { CliError, usageError } from './exit.js';
 
 export interface ClientOptions {
-  /** unix:///path, https://host:port or http://127.0.0.1:port */
+  /** unix:///path (or just /path), https://host:port or http://127.0.0.1:port */
   readonly endpoint: string;
   readonly caFile?: string;
   readonly certFile?: string;
@@ -45,48 +44,22 @@ export class ServerError extends CliError {
   }
 }
 
+/** How to reach a server: what every request has, and which `request` sends it. */
+interface Route {
+  readonly target: RequestOptions & { readonly agent: Agent };
+  readonly send: typeof httpRequest;
+}
+
 export class Client {
-  readonly #target: RequestOptions;
-  readonly #send: typeof httpRequest;
   readonly #endpoint: string;
   readonly #timeoutMs: number;
+  readonly #open: () => Promise<Route>;
+  #route: Promise<Route> | undefined;
 
   constructor(options: ClientOptions) {
-    const { endpoint } = options;
-    this.#endpoint = endpoint;
+    this.#endpoint = options.endpoint;
     this.#timeoutMs = options.requestTimeoutMs;
-    if (endpoint.startsWith('unix://')) {
-      this.#send = httpRequest;
-      this.#target = { socketPath: endpoint.slice('unix://'.length), agent: new HttpAgent({ keepAlive: true }) };
-      return;
-    }
-    const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-    if (!url || !['http:', 'https:'].includes(url.protocol)) {
-      throw usageError(`endpoint ${JSON.stringify(endpoint)}: expected unix:///path, https://host:port or http://127.0.0.1:port`);
-    }
-    const host = url.hostname.replace(/^\[|\]$/g, '');
-    const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-    if (url.protocol === 'http:') {
-      this.#send = httpRequest;
-      this.#target = { host, port, agent: new HttpAgent({ keepAlive: true }) };
-    } else {
-      const read = (flag: string, file: string | undefined) => {
-        try {
-          return file === undefined ? undefined : readFileSync(file);
-        } catch (error) {
-          throw usageError(`--${flag} ${file}: ${(error as Error).message}`);
-        }
-      };
-      const ca = read('ca-file', options.caFile);
-      const cert = read('cert-file', options.certFile);
-      const key = read('key-file', options.keyFile);
-      this.#send = httpsRequest as typeof httpRequest;
-      this.#target = {
-        host,
-        port,
-        agent: new HttpsAgent({ keepAlive: true, ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}) }),
-      };
-    }
+    this.#open = routeTo(options);
   }
 
   /** One request and its whole answer, whatever its status. */
@@ -116,13 +89,15 @@ export class Client {
   }
 
   /** The answer as a stream: for watches and logs. */
-  open(path: string, request: Request = {}): Promise<IncomingMessage> {
+  async open(path: string, request: Request = {}): Promise<IncomingMessage> {
+    this.#route ??= this.#open();
+    const { target, send } = await this.#route;
     const query = new URLSearchParams();
     for (const [key, value] of Object.entries(request.query ?? {})) if (value !== undefined) query.set(key, String(value));
     const body = request.body === undefined ? undefined : typeof request.body === 'string' ? request.body : JSON.stringify(request.body);
     return new Promise((resolve, reject) => {
-      const req = this.#send({
-        ...this.#target,
+      const req = send({
+        ...target,
         method: request.method ?? 'GET',
         path: query.size > 0 ? `${path}?${query}` : path,
         headers: {
@@ -147,20 +122,71 @@ export class Client {
     });
   }
 
-  close(): void {
-    (this.#target.agent as HttpAgent).destroy();
+  async close(): Promise<void> {
+    (await this.#route)?.target.agent.destroy();
   }
 
   #unreachable(error: NodeJS.ErrnoException): CliError {
-    const why =
-      error.code === 'ENOENT'
-        ? 'there is no such socket; is a server running here? (flotilla dev, or flotilla server)'
-        : error.code === 'EACCES'
-          ? 'no permission; the socket belongs to root and the group "flotilla"'
-          : error.code === 'ECONNREFUSED'
-            ? 'nobody listens there; is the server running?'
-            : error.message;
-    return new CliError(`cannot reach ${this.#endpoint}: ${why}`);
+    return new CliError(`cannot reach ${this.#endpoint}: ${whyUnreachable(error)}`);
+  }
+}
+
+/** Reads the endpoint at once, so that a wrong one is told before anything is done; TLS is loaded only by those who use it. */
+function routeTo(options: ClientOptions): () => Promise<Route> {
+  const { endpoint } = options;
+  const socketPath = endpoint.startsWith('unix://') ? endpoint.slice('unix://'.length) : endpoint.startsWith('/') ? endpoint : undefined;
+  if (socketPath !== undefined) return async () => ({ target: { socketPath, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
+
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (!url || !['http:', 'https:'].includes(url.protocol)) {
+    throw usageError(`endpoint ${JSON.stringify(endpoint)}: expected unix:///path, https://host:port or http://127.0.0.1:port`);
+  }
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+  if (url.protocol === 'http:') return async () => ({ target: { host, port, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
+
+  const read = (flag: string, file: string | undefined) => {
+    try {
+      return file === undefined ? undefined : readFileSync(file);
+    } catch (error) {
+      throw usageError(`--${flag} ${file}: ${(error as Error).message}`);
+    }
+  };
+  const ca = read('ca-file', options.caFile);
+  const cert = read('cert-file', options.certFile);
+  const key = read('key-file', options.keyFile);
+  return async () => {
+    const { Agent: TlsAgent, request } = await import('node:https');
+    const agent = new TlsAgent({ keepAlive: true, ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}) });
+    return { target: { host, port, agent }, send: request as typeof httpRequest };
+  };
+}
+
+/** What a failed connection means, and what to try, for the failures that people meet. */
+function whyUnreachable({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case 'ENOENT':
+      return 'there is no such socket; is a server running here? (flotilla dev, or flotilla server)';
+    case 'EACCES':
+      return 'no permission; the socket belongs to root and the group "flotilla"';
+    case 'ECONNREFUSED':
+      return 'nobody listens there; is the server running?';
+    case 'ECONNRESET':
+      return 'the connection was closed; an https listener is reached with https://';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'its name is not known';
+    case 'EPROTO':
+      return 'it does not speak TLS; a plain http listener is reached with http://';
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+      return "its certificate is from a CA that is not known here; give the cluster's CA with --ca-file";
+    case 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED':
+      return 'it asks for a client certificate: --cert-file and --key-file';
+    default:
+      return message.trim();
   }
 }
 

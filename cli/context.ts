@@ -2,6 +2,7 @@
 import { nearest } from '../api/resources/suggest.js';
 import { Client } from './client.js';
 import { usageError } from './exit.js';
+import { knownKinds } from './known-kinds.js';
 
 export interface GlobalOptions {
   readonly endpoint: string;
@@ -17,10 +18,20 @@ export interface KindInfo {
   readonly plural: string;
   readonly singular: string;
   readonly shortNames: readonly string[];
-  readonly categories: readonly string[];
-  readonly verbs: readonly string[];
   /** Collection path. */
   readonly path: string;
+}
+
+/** A kind as the server publishes it. */
+export interface ServedKind extends KindInfo {
+  readonly categories: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+export interface Target {
+  readonly kind: KindInfo;
+  /** Empty: all of them. */
+  readonly names: readonly string[];
 }
 
 interface ResourceList {
@@ -36,19 +47,19 @@ interface ResourceList {
 
 export class Context {
   readonly client: Client;
-  #kinds: Promise<readonly KindInfo[]> | undefined;
+  #kinds: Promise<readonly ServedKind[]> | undefined;
 
   constructor(readonly options: GlobalOptions) {
     this.client = new Client({ ...options, requestTimeoutMs: options.requestTimeout * 1_000 });
   }
 
   /** The kinds that this server serves, asked once: a client need not know them all. */
-  kinds(): Promise<readonly KindInfo[]> {
+  kinds(): Promise<readonly ServedKind[]> {
     this.#kinds ??= Promise.all(['/apis/flotilla.dev/v1', '/api/v1'].map((base) => this.#kindsAt(base))).then((lists) => lists.flat());
     return this.#kinds;
   }
 
-  async #kindsAt(base: string): Promise<KindInfo[]> {
+  async #kindsAt(base: string): Promise<ServedKind[]> {
     const { resources } = await this.client.json<ResourceList>(base);
     return resources
       .filter(({ name }) => !name.includes('/'))
@@ -63,21 +74,21 @@ export class Context {
       }));
   }
 
-  /** `unit`, `units`, `un`, `Unit`: the kind, or a usage error with a suggestion. */
+  /** `unit`, `units`, `un`, `Unit`: the kind, or a usage error with a suggestion. The server is asked about words that are not well known. */
   async kind(word: string): Promise<KindInfo> {
-    const kinds = await this.kinds();
     const lower = word.toLowerCase().replace(/\.flotilla\.dev$/, '');
-    const found = kinds.find((kind) => namesOf(kind).includes(lower));
+    const isMeant = (kind: KindInfo) => namesOf(kind).includes(lower);
+    const found = knownKinds.find(isMeant) ?? (await this.kinds()).find(isMeant);
     if (found) return found;
-    const near = nearest(
-      lower,
-      kinds.flatMap((kind) => [kind.plural, kind.singular]),
+    const words = (await this.kinds()).flatMap((kind) => [kind.plural, kind.singular]);
+    const near = nearest(lower, words);
+    throw usageError(
+      `the server has no kind "${word}"${near ? `; did you mean "${near}"?` : ` (${words.filter((_, at) => at % 2 === 0).join(', ')})`}`,
     );
-    throw usageError(`the server has no kind "${word}"${near ? `; did you mean "${near}"?` : ''}`);
   }
 
-  /** `KIND NAME...`, `KIND/NAME...` or `KIND,KIND`: what the words after a verb mean. */
-  async targets(words: readonly string[]): Promise<{ kind: KindInfo; names: string[] }[]> {
+  /** `KIND NAME...`, `KIND/NAME...` or `KIND,KIND`: what the words after a verb mean. A machine may be named by hostname, or shortly. */
+  async targets(words: readonly string[]): Promise<Target[]> {
     const [first, ...rest] = words;
     if (first === undefined) throw usageError('which kind? For example: units, machines, events');
     if (first.includes('/')) {
@@ -87,21 +98,33 @@ export class Context {
         if (slash < 0) throw usageError(`"${word}": expected KIND/NAME, as in unit/web.service`);
         const kind = await this.kind(word.slice(0, slash));
         const target = targets.get(kind.path) ?? { kind, names: [] };
-        target.names.push(word.slice(slash + 1));
+        target.names.push(await this.#fullName(kind, word.slice(slash + 1)));
         targets.set(kind.path, target);
       }
       return [...targets.values()];
     }
     const kinds = (await Promise.all(first.split(',').map((word) => this.#kindsOf(word)))).flat();
-    if (kinds.length > 1 && rest.length > 0) throw usageError('names can be given for one kind at a time');
-    return kinds.map((kind) => ({ kind, names: rest }));
+    const [kind, ...more] = kinds;
+    if (kind && more.length === 0) return [{ kind, names: await Promise.all(rest.map((name) => this.#fullName(kind, name))) }];
+    if (rest.length > 0) throw usageError('names can be given for one kind at a time');
+    return kinds.map((one) => ({ kind: one, names: [] }));
   }
 
-  async #kindsOf(word: string): Promise<KindInfo[]> {
+  async #kindsOf(word: string): Promise<readonly KindInfo[]> {
+    if (knownKinds.some((kind) => namesOf(kind).includes(word.toLowerCase()))) return [await this.kind(word)];
     const inCategory = (await this.kinds()).filter((kind) => kind.categories.includes(word));
     return inCategory.length > 0 ? inCategory : [await this.kind(word)];
   }
+
+  async #fullName(kind: KindInfo, name: string): Promise<string> {
+    if (name === '') throw usageError(`which ${kind.singular}?`);
+    if (kind.plural !== 'machines' || machineId.test(name)) return name;
+    const { resolveMachine } = await import('./machines.js');
+    return (await resolveMachine(this, name)).metadata.name;
+  }
 }
+
+const machineId = /^[0-9a-f]{32}$/;
 
 const namesOf = (kind: KindInfo) => [kind.plural, kind.singular, kind.kind.toLowerCase(), ...kind.shortNames];
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** Entry of the one program: runs a command line and makes its outcome the exit code. */
 import { CliError, exitCode } from './exit.js';
+import { complain } from './output.js';
 import { runProgram } from './program.js';
 
 // A reader that closed the pipe (`flotilla get units | head -1`) has what it wanted.
@@ -13,6 +14,6 @@ try {
   process.exitCode = await runProgram(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof CliError)) throw error;
-  process.stderr.write(`flotilla: ${error.message.replace(/^error: /, '')}\n`);
+  complain(error);
   process.exitCode = error.code;
 }

@@ -37,8 +37,59 @@ export interface WireList {
 
 export interface WireMachine extends WireObject {
   readonly spec?: { readonly unschedulable?: boolean; readonly drain?: boolean };
-  readonly status?: WireObject['status'] & { readonly info?: { readonly hostname: string; readonly address: string } };
+  readonly status?: WireObject['status'] & { readonly info?: MachineInfo };
 }
+
+/** What an agent told of its machine. */
+export interface MachineInfo {
+  readonly hostname: string;
+  readonly address: string;
+  readonly osImage: string;
+  readonly kernelVersion: string;
+  readonly systemdVersion: string;
+  readonly agentVersion: string;
+  readonly bootID: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+}
+
+export interface WireAssignment extends WireObject {
+  readonly spec: {
+    readonly unit: string;
+    readonly machine: string;
+    readonly wanted: string;
+    readonly failover: string;
+    readonly remove?: string;
+  };
+  /** Absent until its agent has reported. */
+  readonly status?: WireObject['status'] & {
+    readonly active?: string;
+    readonly sub?: string;
+    readonly mainPID?: number;
+    readonly restarts?: number;
+    /** When it took on its active state. */
+    readonly since?: string;
+    readonly problem?: { readonly message: string };
+  };
+}
+
+export interface WireEvent extends WireObject {
+  readonly type: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly count: number;
+  readonly lastTimestamp: string;
+  readonly involvedObject: { readonly kind: string; readonly name: string };
+  readonly source?: { readonly component?: string };
+}
+
+/** Oldest first; events of one second in the order in which they were written. */
+export const byTime = (a: WireEvent, b: WireEvent): number =>
+  a.lastTimestamp === b.lastTimestamp
+    ? Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion)
+    : a.lastTimestamp < b.lastTimestamp
+      ? -1
+      : 1;
 
 export const conditionOf = (object: WireObject, type: string): WireCondition | undefined =>
   object.status?.conditions?.find((condition) => condition.type.toLowerCase() === type.toLowerCase());

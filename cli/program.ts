@@ -4,6 +4,7 @@ import { nearest } from '../api/resources/suggest.js';
 import { Context, type GlobalOptions } from './context.js';
 import { durationMs } from './duration.js';
 import { exitCode, usageError } from './exit.js';
+import { version } from './roles/version.js';
 
 const defaultEndpoint = 'unix:///run/flotilla/flotilla.sock';
 
@@ -19,29 +20,46 @@ const count = (text: string): number => {
 };
 const collect = (value: string, previous: readonly string[]): string[] => [...previous, ...value.split(',')];
 
+/** Headings of the help, in the order in which their commands are declared. */
+const helpGroups: readonly (readonly [string, readonly string[]])[] = [
+  ['Units:', ['apply', 'diff', 'delete', 'logs']],
+  ['What there is:', ['get', 'describe', 'events', 'wait', 'explain']],
+  ['Machines:', ['cordon', 'uncordon', 'drain', 'failover']],
+  ['Access:', ['token', 'kubeconfig']],
+  ['Listings as fleetctl prints them:', ['list-units', 'list-machines', 'list-unit-files']],
+  ['The parts of a cluster:', ['server', 'agent', 'dev']],
+  ['This program:', ['completion', 'version']],
+];
+
 /** Runs the words of one command line; resolves with its exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {
   let code: number = exitCode.ok;
   const program = new Command('flotilla')
     .description('The whole cluster as one init system: runs systemd units on a cluster of machines.')
     .addOption(
-      new Option('--endpoint <url>', 'where the server is: unix:///path, https://host:port')
+      new Option('--endpoint <url>', 'where the server is: unix:///path or https://host:port')
         .env('FLOTILLA_ENDPOINT')
         .default(defaultEndpoint),
     )
-    .addOption(new Option('--ca-file <file>', "PEM file of the server's CA").env('FLOTILLA_CA_FILE'))
+    .addOption(new Option('--ca-file <file>', "PEM file of the cluster's CA").env('FLOTILLA_CA_FILE'))
     .addOption(new Option('--cert-file <file>', 'PEM file of a client certificate').env('FLOTILLA_CERT_FILE'))
     .addOption(new Option('--key-file <file>', "PEM file of that certificate's key").env('FLOTILLA_KEY_FILE'))
     .addOption(
-      new Option('--request-timeout <seconds>', 'until an answer begins').env('FLOTILLA_REQUEST_TIMEOUT').default(30).argParser(seconds),
+      new Option('--request-timeout <seconds>', 'how long to wait until an answer begins')
+        .env('FLOTILLA_REQUEST_TIMEOUT')
+        .default(30)
+        .argParser(seconds),
     )
+    .version(version, '-V, --version', 'print the version of this program')
+    .helpOption('-h, --help', 'print help')
+    .addHelpCommand(new Command('help').argument('[command]').description('help, for all or for one command').helpGroup('This program:'))
     .showHelpAfterError(false)
     .exitOverride()
     .configureOutput({
       writeErr: (text) => process.stderr.write(text),
       outputError: (text, write) => write(text.replace(/^error: /, 'flotilla: ')),
-    });
-  program.configureHelp({ sortSubcommands: true });
+    })
+    .configureHelp({ helpWidth: Math.min(process.stdout.columns ?? 100, 120) });
 
   const context = () => new Context(program.opts<GlobalOptions>());
   /** A verb that talks to the server: gets its arguments and options, resolves with the exit code. */
@@ -52,7 +70,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
       try {
         code = await verb(opened, ...(args as unknown as Args));
       } finally {
-        opened.client.close();
+        await opened.client.close();
       }
     };
   const manifests = (command: Command) =>
@@ -96,6 +114,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     .option('-l, --selector <selector>', 'labels, as in app=web,tier!=db')
     .option('--field-selector <selector>', 'fields, as in metadata.name=web.service')
     .option('--no-headers', 'leave the header line out')
+    .option('--show-managed-fields', 'with -o json and yaml: also which manager owns which field')
     .option('--raw <path>', "print the server's answer to this path")
     .action(online(async (context, words: string[], options) => (await import('./verbs/get.js')).get(context, words, options)));
 
@@ -215,10 +234,11 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     .option('--confirm', 'these machines are gone', false)
     .action(online(async (context, words: string[], options) => (await import('./verbs/machines.js')).failover(context, words, options)));
 
-  const token = program.command('token').summary('join tokens').description('Join tokens for new machines.').exitOverride();
+  const token = program.command('token').summary('join tokens for new machines').description('Join tokens for new machines.');
   token
     .command('create')
-    .description('Makes a token with which one machine can join, within an hour.')
+    .summary('make a token')
+    .description('Prints a token with which one machine can join, within an hour.')
     .option('--labels <keys>', 'only these metadata keys may be set by the machine, as in region,disk')
     .option('-o, --output <format>', 'json')
     .action(online(async (context, options) => (await import('./verbs/admin.js')).tokenCreate(context, options)));
@@ -229,14 +249,6 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     .option('--server <url>', 'https URL of the server as its clients see it')
     .option('--name <name>', 'user name in the certificate', 'admin')
     .action(online(async (context, options) => (await import('./verbs/admin.js')).kubeconfig(context, options)));
-  program
-    .command('version')
-    .summary('versions of client and server')
-    .description('Prints the versions of client and server.')
-    .option('--client', 'only the client')
-    .option('-o, --output <format>', 'json')
-    .action(online(async (context, options) => (await import('./verbs/admin.js')).version(context, options)));
-
   for (const [name, about] of [
     ['list-units', "units on machines, in fleet's columns"],
     ['list-machines', "machines, in fleet's columns"],
@@ -258,6 +270,19 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
       );
   }
 
+  const { declareRoles } = await import('./roles/declare.js');
+  declareRoles(program, (result) => {
+    code = result;
+  });
+
+  program
+    .command('version')
+    .summary('versions of client and server')
+    .description('Prints the versions of client and server.')
+    .option('--client', 'only the client')
+    .option('-o, --output <format>', 'json')
+    .action(online(async (context, options) => (await import('./verbs/admin.js')).version(context, options)));
+
   program
     .command('completion')
     .summary('shell completion')
@@ -265,20 +290,31 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     .argument('<shell>', 'bash, zsh or fish')
     .action(async (shell: string) => (await import('./verbs/completion.js')).completion(program, shell));
 
-  const { declareRoles } = await import('./roles/declare.js');
-  declareRoles(program, (result) => {
-    code = result;
-  });
-
-  // Commander's own suggestion knows the verbs; its exit code for a wrong word is 1, ours is 2.
-  program.on('command:*', ([word]: string[]) => {
+  // Commander would say that a word is one too many; what a person wants to know is which word was meant.
+  const unknown = (parent: Command, word: string) => {
     const near = nearest(
-      word ?? '',
-      program.commands.map((command) => command.name()),
+      word,
+      parent.commands.map((command) => command.name()),
     );
-    throw usageError(`unknown command "${word}"${near ? `; did you mean "${near}"?` : ''} (flotilla help lists all)`);
-  });
-  for (const command of program.commands) command.exitOverride();
+    const path = [parent.parent?.name(), parent.name()].filter(Boolean).join(' ');
+    return usageError(`unknown command "${word}"${near ? `; did you mean "${near}"?` : ''} (${path} --help lists all)`);
+  };
+  for (const parent of [program, token]) {
+    parent.on('command:*', ([word = '']: string[]) => {
+      throw unknown(parent, word);
+    });
+  }
+  const [verb, about] = argv;
+  if (verb === 'help' && about && !program.commands.some((command) => command.name() === about)) throw unknown(program, about);
+
+  for (const [heading, names] of helpGroups) {
+    for (const command of program.commands) if (names.includes(command.name())) command.helpGroup(heading);
+  }
+  const overrideExits = (command: Command): void => {
+    command.exitOverride();
+    command.commands.forEach(overrideExits);
+  };
+  overrideExits(program);
 
   if (argv.length === 0) {
     program.outputHelp({ error: true });

@@ -92,8 +92,8 @@ export function parseYaml(text: string): unknown {
   return first.document.value;
 }
 
-/** Text of a value: long lines stay whole, texts of several lines are blocks, every string reads back as a string everywhere. */
-export const printYaml = (value: unknown): string => dump(value, { noRefs: true, lineWidth: -1 });
+/** Text of a value, laid out as kubectl does: long lines stay whole, texts of several lines are blocks, every string reads back as a string everywhere. */
+export const printYaml = (value: unknown): string => dump(value, { noRefs: true, lineWidth: -1, quoteStyle: 'double', seqNoIndent: true });
 
 interface Chunk {
   readonly source: string;

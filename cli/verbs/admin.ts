@@ -1,10 +1,8 @@
 /** Verbs of the cluster's administrator: `token create`, `kubeconfig`, `version`. */
-import { hostname } from 'node:os';
 import type { Context } from '../context.js';
 import { CliError, exitCode } from '../exit.js';
-import { print, printLine, say } from '../output.js';
-
-export const clientVersion = process.env.FLOTILLA_VERSION ?? 'development';
+import { complain, print, printLine, say } from '../output.js';
+import { version as ownVersion } from '../roles/version.js';
 
 export async function tokenCreate(context: Context, options: { labels?: string; output?: string }): Promise<number> {
   const body = options.labels === undefined ? {} : { labels: options.labels.split(',').map((key) => key.trim()) };
@@ -28,13 +26,19 @@ export async function kubeconfig(context: Context, options: { server?: string; n
   return exitCode.ok;
 }
 
+interface ServerVersion {
+  /** The Kubernetes version whose API it speaks, with our own behind it: what kubectl shows. */
+  readonly gitVersion: string;
+  readonly flotillaVersion: string;
+}
+
 export async function version(context: Context, options: { output?: string; client?: boolean }): Promise<number> {
-  const client = { version: clientVersion, node: process.version };
-  let server: { gitVersion: string } | undefined;
+  const client = { version: ownVersion, node: process.version };
+  let server: ServerVersion | undefined;
   let problem: CliError | undefined;
   if (!options.client) {
     try {
-      server = await context.client.json<{ gitVersion: string }>('/version');
+      server = await context.client.json<ServerVersion>('/version');
     } catch (error) {
       if (!(error instanceof CliError)) throw error;
       problem = error;
@@ -42,11 +46,9 @@ export async function version(context: Context, options: { output?: string; clie
   }
   if (options.output === 'json') printLine(JSON.stringify({ client, ...(server ? { server } : {}) }));
   else {
-    printLine(`flotilla version ${client.version}`);
-    if (server) printLine(`server version ${server.gitVersion}`);
+    printLine(`client ${client.version} (Node ${client.node})`);
+    if (server) printLine(`server ${server.flotillaVersion} (Kubernetes API ${server.gitVersion.replace(/\+.*$/, '')})`);
   }
-  if (problem) say(problem.message);
+  if (problem) complain(problem);
   return problem ? exitCode.failed : exitCode.ok;
 }
-
-export const defaultUserName = () => `${process.env.USER ?? 'admin'}@${hostname()}`;

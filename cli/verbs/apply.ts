@@ -3,10 +3,10 @@ import { type ManifestDocument, manifestErrorText } from '../../api/resources/ma
 import { ServerError } from '../client.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
+import { listAll } from '../listing.js';
 import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';
-import { printLine, say } from '../output.js';
-import { listAll } from './get.js';
+import { complain, printLine, say } from '../output.js';
 
 export interface ApplyOptions {
   readonly filename: readonly string[];
@@ -30,7 +30,7 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
   if (options.prune && !options.selector) throw usageError('--prune needs -l SELECTOR: only objects that it matches are ever deleted');
   if (options.dryRun !== undefined && options.dryRun !== 'server') throw usageError(`--dry-run=${options.dryRun}: expected "server"`);
   const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
-  for (const error of errors) say(`error: ${manifestErrorText(error)}`);
+  for (const error of errors) complain(manifestErrorText(error));
   if (documents.length === 0 && errors.length === 0) say('nothing to apply: no documents there');
 
   let failures = errors.length;
@@ -40,13 +40,13 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
     (document, outcome) => {
       if (outcome instanceof Error) {
         failures += 1;
-        say(`error: ${sourceText(document)}: ${describeRefusal(outcome)}`);
+        complain(`${sourceText(document)}: ${describeRefusal(outcome)}`);
       } else printLine(outcome);
     },
   );
 
   // Whatever could not be read might be the manifest of what would be pruned: then nothing is.
-  if (options.prune && failures > 0) say('nothing was pruned, because not everything could be applied');
+  if (options.prune && failures > 0) complain('nothing was pruned, because not everything could be applied');
   else if (options.prune) failures += await prune(context, documents, options);
   return failures === 0 ? exitCode.ok : exitCode.failed;
 }
@@ -108,7 +108,7 @@ export async function prunable(
 
 async function prune(context: Context, documents: readonly ManifestDocument[], options: ApplyOptions): Promise<number> {
   if (documents.length === 0) {
-    say('nothing was pruned: an empty list never means "delete everything"');
+    complain('nothing was pruned: an empty list never means "delete everything"');
     return 1;
   }
   let failures = 0;
@@ -123,7 +123,7 @@ async function prune(context: Context, documents: readonly ManifestDocument[], o
       continue;
     }
     failures += 1;
-    say(`error: ${kind.singular}/${object.metadata.name}: ${context.client.refusal(reply).message}`);
+    complain(`${kind.singular}/${object.metadata.name}: ${context.client.refusal(reply).message}`);
   }
   return failures;
 }

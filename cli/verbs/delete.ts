@@ -2,10 +2,10 @@
 import { manifestErrorText } from '../../api/resources/manifests.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
+import { listAll } from '../listing.js';
 import { loadManifests } from '../manifest-files.js';
 import { conditionOf, type WireObject } from '../objects.js';
-import { printLine, say } from '../output.js';
-import { listAll } from './get.js';
+import { complain, printLine, say } from '../output.js';
 import { followObject } from './wait.js';
 
 export interface DeleteOptions {
@@ -38,7 +38,7 @@ export async function remove(context: Context, words: readonly string[], options
     if (reply.status === 404 && options.ignoreNotFound) continue;
     if (reply.status >= 400) {
       failures += 1;
-      say(`error: ${context.client.refusal(reply).message}`);
+      complain(context.client.refusal(reply));
       continue;
     }
     printLine(`${kind.singular}/${name} deleted`);
@@ -85,7 +85,7 @@ async function waitGone(context: Context, pending: readonly { kind: KindInfo; ob
         return seen === undefined || seen.metadata.uid !== uid;
       });
       clearTimeout(timer);
-      if (!isGone) say(`error: ${kind.singular}/${name} is still there after ${timeoutMs / 1_000} s${why ? `: ${why}` : ''}`);
+      if (!isGone) complain(`${kind.singular}/${name} is still there after ${timeoutMs / 1_000} s${why ? `: ${why}` : ''}`);
       return isGone ? 0 : 1;
     }),
   );

@@ -1,18 +1,28 @@
 /** `flotilla describe`: everything about one object, the reason for whatever is not happening first. */
 import { humanAge, renderTable } from '../../api/resources/table.js';
+import { assignmentsOf, assignmentsOn } from '../assignments.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
-import { CliError, exitCode, usageError } from '../exit.js';
-import { conditionOf, type WireList, type WireObject } from '../objects.js';
-import { forTerminal, print, printLine } from '../output.js';
-import { dataText, escapeSelector, listAll } from './get.js';
-import { resolveMachine } from './machines.js';
+import { CliError, exitCode } from '../exit.js';
+import { escapeSelector, listAll } from '../listing.js';
+import { machineLabels } from '../machines.js';
+import {
+  byTime,
+  type MachineInfo,
+  type WireAssignment,
+  type WireCondition,
+  type WireEvent,
+  type WireList,
+  type WireMachine,
+  type WireObject,
+} from '../objects.js';
+import { dataText, forTerminal, print, printLine } from '../output.js';
 
 export async function describe(context: Context, words: readonly string[], options: { selector?: string }): Promise<number> {
   let isFirst = true;
   for (const { kind, names } of await context.targets(words)) {
     const objects =
       names.length > 0
-        ? await Promise.all(names.map((name) => one(context, kind, name)))
+        ? await Promise.all(names.map((name) => context.client.json<WireObject>(objectPath(kind, name))))
         : await listAll(context, kind, options.selector ? { selector: options.selector } : {});
     if (objects.length === 0) throw new CliError(`No ${kind.plural} found.`);
     for (const object of objects) {
@@ -24,121 +34,165 @@ export async function describe(context: Context, words: readonly string[], optio
   return exitCode.ok;
 }
 
-async function one(context: Context, kind: KindInfo, name: string): Promise<WireObject> {
-  if (name === '') throw usageError(`which ${kind.singular}?`);
-  if (kind.plural === 'machines') return resolveMachine(context, name);
-  return context.client.json<WireObject>(objectPath(kind, name));
+/** A heading and its text; without text there is no heading. */
+interface Section {
+  readonly title: string;
+  readonly text: string;
 }
 
 async function describeOne(context: Context, kind: KindInfo, object: WireObject): Promise<string> {
   const now = new Date();
-  const { metadata, spec = {}, status = {} } = object;
-  const { conditions = [], observedGeneration, ...rest } = status;
-  const lines: string[] = [];
-  const field = (name: string, value: string) => lines.push(`${`${name}:`.padEnd(16)}${value}`);
+  const { apiVersion: _, kind: __, metadata, spec = {}, status = {}, ...others } = object;
+  const { conditions = [], observedGeneration, ...seen } = status;
+  const { content, ...asked } = spec as Record<string, unknown> & { content?: string };
+  const own = await ownSections(context, kind, object, seen, now);
 
-  field('Name', metadata.name);
-  field('Kind', object.kind);
-  if (metadata.labels) field('Labels', pairs(metadata.labels));
-  if (metadata.annotations) field('Annotations', pairs(metadata.annotations));
-  if (metadata.creationTimestamp) field('Created', `${metadata.creationTimestamp} (${humanAge(metadata.creationTimestamp, now)} ago)`);
-  if (metadata.deletionTimestamp)
-    field('Deleting since', `${metadata.deletionTimestamp} (${humanAge(metadata.deletionTimestamp, now)} ago)`);
-  if (metadata.generation !== undefined)
-    field('Generation', `${metadata.generation}${observedGeneration === undefined ? '' : ` (seen: ${observedGeneration})`}`);
+  const sections: Section[] = [
+    { title: 'Not as it should be', text: troubleText(conditions) },
+    { title: 'About', text: about(object, observedGeneration, now) },
+    ...own,
+    { title: 'Conditions', text: conditionsText(conditions, now) },
+    // An Event, say, has neither spec nor status: its fields are all there is.
+    { title: 'Fields', text: await yamlText(others) },
+    { title: 'Spec', text: await yamlText(asked) },
+    { title: 'Content', text: content ?? '' },
+    { title: 'Events', text: kind.plural === 'events' ? '' : await eventsText(context, object, now) },
+  ];
+  const blocks = sections.filter(({ text }) => text !== '').map(({ title, text }) => `${title}:\n${indent(text)}\n`);
+  return [`Name:  ${metadata.name}\nKind:  ${object.kind}\n`, ...blocks].join('\n');
+}
 
-  // The one sentence that a person in trouble came for.
-  const unmet = conditions.filter((condition) => condition.status !== 'True');
-  if (unmet.length > 0) {
-    lines.push('', 'Not as it should be:');
-    for (const { type, message } of unmet) lines.push(`  ${type}: ${message}`);
+/** The one sentence that a person in trouble came for, once, however many conditions say it. */
+function troubleText(conditions: readonly WireCondition[]): string {
+  const types = new Map<string, string[]>();
+  for (const { type, message } of conditions.filter((condition) => isTrouble(condition, conditions)))
+    types.set(message, [...(types.get(message) ?? []), type]);
+  return [...types].map(([message, of]) => `${of.join(', ')}: ${message}`).join('\n');
+}
+
+/** Caution is bad news when it is true; all others when they are not. What needs no machine to be ready (a template) lacks none. */
+function isTrouble({ type, status }: WireCondition, all: readonly WireCondition[]): boolean {
+  if (type === 'Caution') return status === 'True';
+  if (status === 'True') return false;
+  return type !== 'Scheduled' || all.find((condition) => condition.type === 'Ready')?.status !== 'True';
+}
+
+function about({ metadata }: WireObject, observedGeneration: number | undefined, now: Date): string {
+  const { labels, annotations, creationTimestamp, deletionTimestamp, generation } = metadata;
+  return fields([
+    ['Labels', labels && pairs(labels)],
+    ['Annotations', annotations && pairs(annotations)],
+    ['Created', creationTimestamp && when(creationTimestamp, now)],
+    ['Deleting since', deletionTimestamp && when(deletionTimestamp, now)],
+    ['Generation', generation && `${generation}${observedGeneration === undefined ? '' : ` (seen: ${observedGeneration})`}`],
+  ]);
+}
+
+/** What a kind has to show beside what all kinds have. */
+async function ownSections(
+  context: Context,
+  kind: KindInfo,
+  object: WireObject,
+  status: Readonly<Record<string, unknown>>,
+  now: Date,
+): Promise<Section[]> {
+  const { name } = object.metadata;
+  switch (kind.plural) {
+    case 'units': {
+      const [places, label] = await Promise.all([assignmentsOf(context, name), machineLabels(context)]);
+      const place = ({ spec: { machine } }: WireAssignment) => `${label(machine)} (${machine.slice(0, 8)})`;
+      return [{ title: 'On machines', text: assignmentTable(places, 'MACHINE', place, now) }];
+    }
+    case 'machines': {
+      const units = await assignmentsOn(context, name);
+      return [
+        { title: 'Machine', text: machineText(object as WireMachine) },
+        { title: 'Units', text: units.length === 0 ? 'none' : assignmentTable(units, 'UNIT', ({ spec }) => spec.unit, now) },
+      ];
+    }
+    default:
+      return [{ title: 'Status', text: await yamlText(status) }];
   }
-  if (Object.keys(rest).length > 0) lines.push('', 'Status:', await block(rest));
-  if (conditions.length > 0) {
-    const rows = conditions.map(({ type, status: is, reason, message, lastTransitionTime }) => [
-      type,
-      is,
+}
+
+function machineText({ status, spec }: WireMachine): string {
+  const info: Partial<MachineInfo> = status?.info ?? {};
+  return fields([
+    ['Hostname', info.hostname],
+    ['Address', info.address],
+    ['Takes units', spec?.unschedulable || spec?.drain ? `no, it is ${spec.drain ? 'being drained' : 'cordoned'}` : 'yes'],
+    ['System', info.osImage && `${info.osImage}, systemd ${info.systemdVersion}, kernel ${info.kernelVersion}`],
+    ['Agent', info.agentVersion],
+    ['CPUs', info.cpus],
+    ['Memory', info.memoryBytes && `${(info.memoryBytes / 2 ** 30).toFixed(1)} GiB`],
+    ['Boot', info.bootID],
+  ]);
+}
+
+function assignmentTable(places: readonly WireAssignment[], title: string, name: (place: WireAssignment) => string, now: Date): string {
+  if (places.length === 0) return '';
+  const rows = places.map((place) => {
+    const { spec, status = {} } = place;
+    const note = status.problem?.message ?? (spec.remove === undefined ? null : `being removed: ${spec.remove}`);
+    const { active = '-', sub = '-', mainPID, restarts, since } = status;
+    const wanted = spec.remove === undefined ? spec.wanted : 'removed';
+    return [name(place), wanted, active, sub, mainPID ?? '-', restarts ?? '-', since ? humanAge(since, now) : '-', note];
+  });
+  return renderTable([title, 'WANTED', 'ACTIVE', 'SUB', 'PID', 'RESTARTS', 'SINCE', rows.some((row) => row[7]) ? 'NOTE' : ''], rows);
+}
+
+/** Conditions that say the same in the same words share a row. */
+function conditionsText(conditions: readonly WireCondition[], now: Date): string {
+  if (conditions.length === 0) return '';
+  const rows = new Map<string, { types: string[]; condition: WireCondition }>();
+  for (const condition of conditions) {
+    const key = JSON.stringify([condition.status, condition.reason, condition.message]);
+    const row = rows.get(key) ?? { types: [], condition };
+    row.types.push(condition.type);
+    rows.set(key, row);
+  }
+  return renderTable(
+    ['TYPE', 'STATUS', 'REASON', 'SINCE', 'MESSAGE'],
+    [...rows.values()].map(({ types, condition: { status, reason, message, lastTransitionTime } }) => [
+      types.join(', '),
+      status,
       reason,
       humanAge(lastTransitionTime, now),
       message,
-    ]);
-    lines.push('', 'Conditions:', indent(renderTable(['TYPE', 'STATUS', 'REASON', 'SINCE', 'MESSAGE'], rows)));
-  }
-  if (kind.plural === 'units') lines.push(...(await placesOf(context, metadata.name)));
-  if (kind.plural === 'machines') lines.push(...(await unitsOn(context, metadata.name)));
-
-  const { content, ...others } = spec as Record<string, unknown> & { content?: string };
-  if (Object.keys(others).length > 0) lines.push('', 'Spec:', await block(others));
-  if (content !== undefined) lines.push('', 'Content:', indent(content));
-  lines.push(...(await eventsOf(context, object, now)));
-  return `${lines.join('\n').trimEnd()}\n`;
+    ]),
+  );
 }
 
-/** Where a unit is: one line per machine, with what its agent saw. */
-async function placesOf(context: Context, unit: string): Promise<string[]> {
-  const places = (await assignments(context)).filter((assignment) => assignment.spec?.unit === unit);
-  return places.length === 0
-    ? []
-    : ['', 'On machines:', indent(assignmentTable(places, 'MACHINE', (place) => String(place.spec?.machine ?? '')))];
-}
-
-async function unitsOn(context: Context, machine: string): Promise<string[]> {
-  const units = (await assignments(context)).filter((assignment) => assignment.spec?.machine === machine);
-  return units.length === 0
-    ? ['', 'Units: none']
-    : ['', 'Units:', indent(assignmentTable(units, 'UNIT', (place) => String(place.spec?.unit ?? '')))];
-}
-
-const assignments = async (context: Context) => listAll(context, await context.kind('assignments'));
-
-function assignmentTable(places: readonly WireObject[], title: string, name: (place: WireObject) => string): string {
-  const text = (value: unknown) => (value === undefined ? '' : String(value));
-  const rows = places.map((place) => {
-    const { status = {}, spec = {} } = place;
-    const problem = status.problem as { message: string } | undefined;
-    const note = problem?.message ?? (spec.remove === undefined ? '' : `being removed: ${spec.remove}`);
-    return [
-      name(place),
-      text(spec.wanted),
-      text(status.active),
-      text(status.sub),
-      text(status.mainPID),
-      text(status.restarts),
-      text(status.since),
-      note,
-    ];
-  });
-  return renderTable([title, 'WANTED', 'ACTIVE', 'SUB', 'PID', 'RESTARTS', 'SINCE', 'NOTE'], rows);
-}
-
-interface WireEvent extends WireObject {
-  readonly type: string;
-  readonly reason: string;
-  readonly message: string;
-  readonly count: number;
-  readonly lastTimestamp: string;
-  readonly source?: { readonly component?: string };
-}
-
-async function eventsOf(context: Context, object: WireObject, now: Date): Promise<string[]> {
+async function eventsText(context: Context, object: WireObject, now: Date): Promise<string> {
   const fieldSelector = `involvedObject.kind=${object.kind},involvedObject.name=${escapeSelector(object.metadata.name)}`;
   const { items } = await context.client.json<WireList>('/api/v1/events', { query: { fieldSelector } });
-  const events = (items as readonly WireEvent[]).toSorted((a, b) => (a.lastTimestamp < b.lastTimestamp ? -1 : 1));
-  if (events.length === 0) return ['', 'Events: none'];
+  const events = (items as readonly WireEvent[]).toSorted(byTime);
+  if (events.length === 0) return 'none';
   const rows = events.map(({ type, reason, count, lastTimestamp, source, message }) => [
     type,
     reason,
     `${humanAge(lastTimestamp, now)}${count > 1 ? ` (x${count})` : ''}`,
-    source?.component ?? '',
+    source?.component ?? null,
     message,
   ]);
-  return ['', 'Events:', indent(renderTable(['TYPE', 'REASON', 'AGE', 'FROM', 'MESSAGE'], rows))];
+  return renderTable(['TYPE', 'REASON', 'AGE', 'FROM', 'MESSAGE'], rows);
 }
 
-export const readyOf = (object: WireObject) => conditionOf(object, 'Ready')?.status === 'True';
+const when = (time: string, now: Date) => `${time} (${humanAge(time, now)} ago)`;
+
+function fields(rows: readonly (readonly [string, string | number | undefined])[]): string {
+  const known = rows.filter(([, value]) => value !== undefined && value !== '');
+  return known.length === 0
+    ? ''
+    : renderTable(
+        undefined,
+        known.map(([name, value]) => [`${name}:`, value ?? null]),
+      );
+}
+
 const pairs = (map: Readonly<Record<string, string>>) =>
   Object.entries(map)
     .map(([key, value]) => `${key}=${value.length > 80 ? `${value.slice(0, 77)}...` : value}`)
     .join(', ');
 const indent = (text: string) => text.trimEnd().replace(/^(?=.)/gm, '  ');
-const block = async (value: unknown) => indent(await dataText(value, 'yaml'));
+const yamlText = async (value: object) => (Object.keys(value).length === 0 ? '' : dataText(value, 'yaml'));

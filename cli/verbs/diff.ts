@@ -6,7 +6,7 @@ import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, usageError } from '../exit.js';
 import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';
-import { colors, print, say } from '../output.js';
+import { colors, complain, print } from '../output.js';
 import { type ApplyOptions, applyType, describeRefusal, prunable } from './apply.js';
 
 export type DiffOptions = Pick<ApplyOptions, 'filename' | 'recursive' | 'prune' | 'selector' | 'fieldManager' | 'forceConflicts'>;
@@ -16,7 +16,7 @@ const exit = { same: 0, differs: 1, error: 2 } as const;
 export async function diff(context: Context, options: DiffOptions): Promise<number> {
   if (options.prune && !options.selector) throw usageError('--prune needs -l SELECTOR');
   const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
-  for (const error of errors) say(`error: ${manifestErrorText(error)}`);
+  for (const error of errors) complain(manifestErrorText(error));
   let hasErrors = errors.length > 0;
   let differs = false;
 
@@ -43,7 +43,7 @@ export async function diff(context: Context, options: DiffOptions): Promise<numb
     } catch (error) {
       if (!(error instanceof CliError)) throw error;
       hasErrors = true;
-      say(`error: ${sourceText(document)}: ${describeRefusal(error)}`);
+      complain(`${sourceText(document)}: ${describeRefusal(error)}`);
     }
   }
   if (options.prune && !hasErrors) {
@@ -77,11 +77,19 @@ async function patchText(title: string, before: WireObject | undefined, after: W
     .join('\n');
 }
 
-/** What a person means by "the object": without what the system keeps about it, and without secrets. */
+/** What a person means by "the object": without what the system keeps about it, without secrets, and in one order of its fields. */
 function comparable(object: WireObject): unknown {
   const { managedFields, resourceVersion, generation, uid, creationTimestamp, ...metadata } = object.metadata;
   const { status, ...rest } = object;
-  return maskSecrets({ ...rest, metadata });
+  return inOrder(maskSecrets({ ...rest, metadata }));
+}
+
+/** The server keeps fields in the order in which they were written, which is no difference. */
+function inOrder(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inOrder);
+  if (typeof value !== 'object' || value === null) return value;
+  const sorted = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(sorted.map(([key, child]) => [key, inOrder(child)]));
 }
 
 /** A Secret's values are shown as their kind of change only: equal values mask alike, so a changed one is still seen to change. */

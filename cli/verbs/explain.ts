@@ -40,7 +40,7 @@ export async function explain(context: Context, path: string): Promise<number> {
   printLine(`KIND:     ${kind.kind}`);
   printLine(`VERSION:  ${base.replace(/^apis?\//, '')}`);
   if (fields.length > 0) printLine(`FIELD:    ${fields.join('.')} <${typeOf(schema)}>`);
-  printLine(`\nDESCRIPTION:\n  ${schema.description ?? '(none)'}`);
+  if (schema.description) printLine(`\nDESCRIPTION:\n  ${schema.description}`);
   if (schema.enum) printLine(`\nONE OF:   ${schema.enum.join(', ')}`);
   const properties = Object.entries(propertiesOf(schema));
   if (properties.length > 0) printLine('\nFIELDS:');

@@ -5,9 +5,9 @@ import { fleetHash } from '../../api/resources/unit-file/fleet-hash.js';
 import { unitText } from '../../api/resources/unit-text.js';
 import type { Context } from '../context.js';
 import { CliError, exitCode } from '../exit.js';
+import { listAll } from '../listing.js';
 import type { WireMachine, WireObject } from '../objects.js';
 import { print } from '../output.js';
-import { listAll } from './get.js';
 
 export interface FleetListOptions {
   readonly full?: boolean;

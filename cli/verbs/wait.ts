@@ -1,9 +1,9 @@
 /** `flotilla wait --for=condition=X KIND/NAME`: ends when it is so; exit 124 when it was not in time. */
-import { type Context, type KindInfo, objectPath } from '../context.js';
+import type { Context, KindInfo } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
+import { escapeSelector, listAll, watchEvents } from '../listing.js';
 import { conditionOf, type WireList, type WireObject } from '../objects.js';
-import { printLine, say } from '../output.js';
-import { escapeSelector, listAll, watchEvents } from './get.js';
+import { complain, printLine } from '../output.js';
 
 export interface WaitOptions {
   readonly for: string;
@@ -33,9 +33,7 @@ export async function wait(context: Context, words: readonly string[], options: 
       });
       if (isMet) printLine(`${kind.singular}/${name} ${options.for === 'delete' ? 'deleted' : 'condition met'}`);
       else
-        say(
-          `error: timed out after ${options.timeoutMs / 1_000} s waiting for ${options.for} on ${kind.singular}/${name}${reasonOf(last)}`,
-        );
+        complain(`timed out after ${options.timeoutMs / 1_000} s waiting for ${options.for} on ${kind.singular}/${name}${reasonOf(last)}`);
       return isMet;
     }),
   );
@@ -43,8 +41,9 @@ export async function wait(context: Context, words: readonly string[], options: 
 }
 
 /** The sentence of the first condition that is not as it should be. */
-export function reasonOf(object: WireObject | undefined): string {
-  const condition = object?.status?.conditions?.find(({ status }) => status !== 'True');
+function reasonOf(object: WireObject | undefined): string {
+  if (!object) return ': there is no such object';
+  const condition = object.status?.conditions?.find(({ status }) => status !== 'True');
   return condition ? `: ${condition.message}` : '';
 }
 
@@ -93,7 +92,3 @@ export async function followObject(context: Context, kind: KindInfo, name: strin
     abort.abort();
   }
 }
-
-/** Whether the object is there now. */
-export const exists = async (context: Context, kind: KindInfo, name: string): Promise<boolean> =>
-  (await context.client.fetch(objectPath(kind, name))).status === 200;

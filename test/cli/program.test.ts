@@ -51,7 +51,7 @@ describe('the command line', () => {
           ? { body: { resources: [{ name: 'events', singularName: 'event', kind: 'Event', verbs: ['list'] }] } }
           : answer(request);
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
-      response.end(JSON.stringify(body));
+      response.end(typeof body === 'string' ? body : JSON.stringify(body));
     });
     await new Promise<void>((done) => server.listen(socket, done));
   });
@@ -121,7 +121,7 @@ describe('the command line', () => {
     );
     assert.equal(code, 1);
     assert.equal(stdout, 'unit/good.service created\nunit/last.service created\n');
-    assert.match(stderr, /error: standard input:\d+: spec\.content: line 2: nonsense/);
+    assert.match(stderr, /flotilla: standard input:\d+: spec\.content: line 2: nonsense/);
   });
 
   test('fields that only an imperative verb changed are taken back without a question, others are not', async () => {
@@ -164,6 +164,127 @@ describe('the command line', () => {
     );
   });
 
+  const unit = (name: string, more: object = {}) => ({ apiVersion: 'flotilla.dev/v1', kind: 'Unit', metadata: { name }, ...more });
+
+  test('a well-known kind is asked for at once, without asking for the kinds first', async () => {
+    answer = () => ({ body: { metadata: {}, items: [unit('a.service')] } });
+    assert.equal((await flotilla(['get', 'un', '-o', 'name'])).stdout, 'unit/a.service\n');
+    assert.deepEqual(
+      seen.map(({ url }) => url),
+      ['/apis/flotilla.dev/v1/units?limit=500'],
+    );
+  });
+
+  test('an unknown kind names the nearest, or those that there are', async () => {
+    assert.match((await flotilla(['get', 'unitz'])).stderr, /no kind "unitz"; did you mean "units"\?/);
+    const { code, stderr } = await flotilla(['get', 'pods']);
+    assert.equal(code, 2);
+    assert.match(stderr, /no kind "pods" \(units, machines, events\)/);
+  });
+
+  test('unknown commands, also of token and help, are usage errors with a suggestion', async () => {
+    for (const [args, sentence] of [
+      [['gte'], 'unknown command "gte"; did you mean "get"? (flotilla --help lists all)'],
+      [['token', 'creat'], 'unknown command "creat"; did you mean "create"? (flotilla token --help lists all)'],
+      [['help', 'aply'], 'unknown command "aply"; did you mean "apply"? (flotilla --help lists all)'],
+    ] as const) {
+      assert.deepEqual(await flotilla(args), { code: 2, stdout: '', stderr: `flotilla: ${sentence}\n` });
+    }
+    assert.match((await flotilla(['--version'])).stdout, /^\S+\n$/);
+  });
+
+  test('a machine may be named by its hostname or the beginning of its id', async () => {
+    const id = 'b5f4210f4ceeef3fde8f7c236ee09942';
+    const machine = { apiVersion: 'flotilla.dev/v1', kind: 'Machine', metadata: { name: id }, status: { info: { hostname: 'm3' } } };
+    answer = (request) => ({ body: request.url?.includes(id) ? machine : { metadata: {}, items: [machine] } });
+    for (const word of ['m3', 'b5f4', id]) assert.equal((await flotilla(['get', 'machine', word, '-o', 'name'])).stdout, `machine/${id}\n`);
+    const { code, stderr } = await flotilla(['get', 'machine', 'm4']);
+    assert.deepEqual(
+      { code, stderr },
+      { code: 1, stderr: 'flotilla: machine "m4" is not known; "flotilla get machines" lists those that are\n' },
+    );
+  });
+
+  test('who owns which field is shown only when asked for', async () => {
+    answer = () => ({ body: { ...unit('a.service'), metadata: { name: 'a.service', managedFields: [{ manager: 'flotilla' }] } } });
+    assert.doesNotMatch((await flotilla(['get', 'unit', 'a.service', '-o', 'yaml'])).stdout, /managedFields/);
+    assert.match((await flotilla(['get', 'unit', 'a.service', '-o', 'yaml', '--show-managed-fields'])).stdout, /managedFields/);
+  });
+
+  test('describe says first, and once, what is not happening', async () => {
+    const said = { status: 'False', reason: 'Unschedulable', message: 'no machine fits.', lastTransitionTime: '2026-01-01T00:00:00Z' };
+    const conditions = ['Scheduled', 'Ready', 'UpToDate'].map((type) => ({ type, ...said }));
+    answer = (request) =>
+      request.url?.endsWith('/units/a.service')
+        ? { body: unit('a.service', { status: { conditions } }) }
+        : { body: { metadata: {}, items: [] } };
+    const { stdout } = await flotilla(['describe', 'unit', 'a.service']);
+    const [, , , title, sentence] = stdout.split('\n');
+    assert.deepEqual([title, sentence], ['Not as it should be:', '  Scheduled, Ready, UpToDate: no machine fits.']);
+    assert.equal(stdout.match(/no machine fits/g)?.length, 2, 'there, and in the table of conditions');
+  });
+
+  test('a template is not in trouble for being on no machine', async () => {
+    const said = { reason: 'Template', message: 'It is a template.', lastTransitionTime: '2026-01-01T00:00:00Z' };
+    const conditions = [
+      { type: 'Scheduled', status: 'False', ...said },
+      { type: 'Ready', status: 'True', ...said },
+    ];
+    answer = (request) =>
+      request.url?.endsWith('/units/a@.service')
+        ? { body: unit('a@.service', { status: { conditions } }) }
+        : { body: { metadata: {}, items: [] } };
+    assert.doesNotMatch((await flotilla(['describe', 'unit', 'a@.service'])).stdout, /Not as it should be/);
+  });
+
+  test('journals of several machines are merged by time, and a continued line stays with its first', async () => {
+    const place = (machine: string) => ({ metadata: { name: machine }, spec: { unit: 'a.service', machine } });
+    const journals: Record<string, string> = {
+      one: '2026-01-01T00:00:01+0000 one a[1]: first\n    and more of it\n2026-01-01T00:00:03+0000 one a[1]: third\n',
+      two: '2026-01-01T00:00:02+0000 two a[1]: second\n',
+    };
+    answer = (request) => {
+      const machine = new URL(request.url ?? '', 'http://x').searchParams.get('machine');
+      return machine ? { body: journals[machine] } : { body: { metadata: {}, items: [place('one'), place('two')] } };
+    };
+    assert.equal((await flotilla(['logs', 'a.service'])).stdout.replace(/^.*a\[1\]: /gm, ''), 'first\n    and more of it\nsecond\nthird\n');
+  });
+
+  test('a watch begins with a whole list, and says nothing twice', async () => {
+    const columnDefinitions = [
+      { name: 'Name', priority: 0 },
+      { name: 'Active', priority: 0 },
+      { name: 'Age', priority: 0 },
+    ];
+    const row = (name: string, ...cells: string[]) => ({ cells: [name, ...cells], object: { metadata: { name } } });
+    const table = (...rows: object[]) => ({ kind: 'Table', metadata: { resourceVersion: '7' }, columnDefinitions, rows });
+    const event = (type: string, ...rows: object[]) => JSON.stringify({ type, object: { ...table(...rows), columnDefinitions: null } });
+    answer = (request) =>
+      request.url?.includes('watch=true')
+        ? {
+            body: [
+              event('MODIFIED', row('a.service', 'active', '6s')),
+              event('MODIFIED', row('a.service', 'failed', '7s')),
+              event('DELETED', row('a.service', 'failed', '8s')),
+              '',
+            ].join('\n'),
+          }
+        : { body: table(row('a.service', 'active', '5s'), row('long-name.service', 'active', '5s')) };
+    const { stdout } = await flotilla(['get', 'units', '-w']);
+    assert.equal(
+      stdout,
+      [
+        'NAME                ACTIVE   AGE',
+        'a.service           active   5s',
+        'long-name.service   active   5s',
+        'a.service           failed   7s',
+        'a.service           failed   8s    (deleted)',
+        '',
+      ].join('\n'),
+    );
+    assert.match(seen.at(-1)?.url ?? '', /resourceVersion=7/);
+  });
+
   test('no server: the sentence says what to look at', async () => {
     const { code, stderr } = await flotilla(['--endpoint', 'unix:///nowhere.sock', 'get', 'units']);
     assert.equal(code, 1);
@@ -173,7 +294,7 @@ describe('the command line', () => {
   test('a wait that is not met in time is exit 124 with the reason', async () => {
     answer = (request) =>
       request.url?.includes('watch=true')
-        ? { body: {} }
+        ? { status: 410, body: { kind: 'Status', reason: 'Expired', message: 'too old resource version', code: 410 } }
         : {
             body: {
               metadata: { resourceVersion: '1' },
