@@ -36,7 +36,7 @@ export async function agentRole(flags: AgentFlags & Readonly<Record<string, unkn
       stateDir: settings.stateDir,
       version,
       log,
-      metrics: createMetrics({ component: 'agent', version }),
+      metrics: createMetrics({ component: 'agent', version, process: 'quiet' }),
       clock: systemClock,
       random: Math.random,
       signal: end.signal,

@@ -94,3 +94,11 @@ test('metrics: noMetrics takes everything and shows nothing', async () => {
   noMetrics.counter('a', 'A.').inc({});
   assert.equal(await noMetrics.render(), '');
 });
+
+test('metrics: an agent that idles is not woken to measure its event loop', async () => {
+  const lag = /^# TYPE nodejs_eventloop_lag\w*/gm;
+  const namesOf = async (process: boolean | 'quiet') =>
+    (await createMetrics({ component: 'agent', version: '1', process }).render()).match(lag)?.map((line) => line.split(' ')[2]) ?? [];
+  assert.deepEqual(await namesOf('quiet'), ['nodejs_eventloop_lag_seconds']);
+  assert.ok((await namesOf(true)).includes('nodejs_eventloop_lag_p99_seconds'));
+});
