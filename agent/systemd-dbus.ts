@@ -41,6 +41,8 @@ const callTimeoutMs = 30_000;
 const connectTimeoutMs = 10_000;
 const firstRetryMs = 100;
 const maxRetryMs = 5_000;
+const checkJobsEveryMs = 30_000;
+const checkJobsAfterReloadMs = 500;
 /** The bus allows a connection 128 calls without an answer. */
 const maxOpenCalls = 100;
 
@@ -104,6 +106,7 @@ class SystemdDbus implements Systemd {
   readonly #callsWaiting: (() => void)[] = [];
   /** Jobs that we asked for and that have not ended, by job id. */
   readonly #jobs = new Map<number, (result: JobResult) => void>();
+  #cancelJobCheck: (() => void) | undefined;
   /** Unit → calls for a job on it that have no answer yet; their JobRemoved may overtake the answer. */
   readonly #asking = new Map<string, { calls: number; readonly ended: Map<number, JobResult> }>();
   readonly reload = sharedWork(async () => void (await this.#manager('Reload')));
@@ -271,7 +274,7 @@ class SystemdDbus implements Systemd {
       const id = Number(path.slice(path.lastIndexOf('/') + 1));
       const early = asking.ended.get(id);
       asking.ended.delete(id);
-      const ended = early !== undefined ? Promise.resolve(early) : new Promise<JobResult>((resolve) => this.#jobs.set(id, resolve));
+      const ended = early !== undefined ? Promise.resolve(early) : this.#untilRemoved(id);
       void ended.then(giveBack);
       return { ended };
     } catch (error) {
@@ -298,8 +301,45 @@ class SystemdDbus implements Systemd {
     else this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded?.(name, result));
   }
 
+  #untilRemoved(id: number): Promise<JobResult> {
+    this.#checkJobsIn(checkJobsEveryMs);
+    return new Promise((resolve) => this.#jobs.set(id, resolve));
+  }
+
+  /** One timer, and only while jobs are in flight. */
+  #checkJobsIn(delayMs: number): void {
+    if (delayMs < checkJobsEveryMs) this.#stopCheckingJobs();
+    this.#cancelJobCheck ??= this.#options.clock.after(delayMs, () => {
+      this.#cancelJobCheck = undefined;
+      void this.#checkJobs();
+    });
+  }
+
+  #stopCheckingJobs(): void {
+    this.#cancelJobCheck?.();
+    this.#cancelJobCheck = undefined;
+  }
+
+  /** JobRemoved may get lost around a daemon-reload; a job that systemd no longer knows has ended, however it did. */
+  async #checkJobs(): Promise<void> {
+    await Promise.all(
+      [...this.#jobs.keys()].map(async (id) => {
+        try {
+          await this.#manager('GetJob', 'u', [id]);
+        } catch (error) {
+          if (!(error instanceof SystemdError && error.code === `${systemd}.NoSuchJob`)) return;
+          const job = this.#jobs.get(id);
+          this.#jobs.delete(id);
+          job?.('lost');
+        }
+      }),
+    );
+    if (this.#jobs.size > 0) this.#checkJobsIn(checkJobsEveryMs);
+  }
+
   /** The connection or systemd itself is another one now: whoever waits for a job has to look for itself. */
   #loseJobs(): void {
+    this.#stopCheckingJobs();
     const jobs = [...this.#jobs.values()];
     this.#jobs.clear();
     for (const job of jobs) job('lost');
@@ -384,7 +424,8 @@ class SystemdDbus implements Systemd {
     } catch (error) {
       if (!(error instanceof SystemdError && error.code === `${systemd}.AlreadySubscribed`)) throw error;
     }
-    if (this.#connection !== connection) return;
+    // The answer and the signal of a systemd that is just coming may both lead here.
+    if (this.#connection !== connection || this.#isConnected) return;
     this.#isConnected = true;
     this.#options.log.info('systemd connected');
     this.#tell('connected', (listener) => listener.connected?.());
@@ -431,7 +472,9 @@ class SystemdDbus implements Systemd {
         return;
       }
       case 'Reloading':
-        if (message.body[0] === false) this.#tell('reloaded', (listener) => listener.reloaded?.());
+        if (message.body[0] !== false) return;
+        if (this.#jobs.size > 0) this.#checkJobsIn(checkJobsAfterReloadMs);
+        this.#tell('reloaded', (listener) => listener.reloaded?.());
         return;
       case 'PropertiesChanged': {
         const name = unitName(message.path);

@@ -10,8 +10,8 @@ export interface SystemdUnderTest {
   readonly files: UnitFiles;
   /** Somebody uses systemctl; resolves when that has ended. */
   byHand(verb: 'start' | 'stop', name: string): Promise<void>;
-  /** A unit that the machine itself runs, and an instance of one of its templates that does not. */
-  readonly vendor: { readonly running: string; readonly instance: string };
+  /** A unit that the machine itself runs, and one that it does not: an instance of a template where it has templates. */
+  readonly vendor: { readonly running: string; readonly idle: string };
   /** Removes what the test has left, and closes the connection. */
   close(): Promise<void>;
 }
@@ -49,8 +49,8 @@ export function systemdContract(name: string, open: () => Promise<SystemdUnderTe
       assert.equal(rows.get(vendor.running)?.load, 'loaded');
     });
 
-    withSystemd("the machine's own units, and instances of its templates, say where they are from", async ({ systemd, files, vendor }) => {
-      for (const unit of [vendor.running, vendor.instance]) {
+    withSystemd("the machine's own units say where they are from", async ({ systemd, files, vendor }) => {
+      for (const unit of [vendor.running, vendor.idle]) {
         const fragmentPath = await systemd.fragmentPath(unit);
         assert.match(fragmentPath, /\/systemd\/(system|user)\//);
         assert.notEqual(fragmentPath, files.path(unit));

@@ -11,7 +11,7 @@ systemdContract('fake', async () => {
     systemd,
     files,
     byHand: (verb, name) => systemd.byHand(verb, name),
-    vendor: { running: 'own.service', instance: 'own@9.service' },
+    vendor: { running: 'own.service', idle: 'own@9.service' },
     close: async () => systemd.close(),
   };
 });
