@@ -3,6 +3,7 @@
  * a time, and a key that is added while it is worked on is looked at once more afterwards. A key says only where to look; what to do is
  * found out by the worker (invariant 4).
  */
+import { setMaxListeners } from 'node:events';
 import PQueue from 'p-queue';
 import { type Backoff, backoffMs } from './backoff.js';
 import { type Clock, type Random, sleep } from './clock.js';
@@ -94,6 +95,8 @@ class KeyedQueue implements WorkQueue {
     this.#options = options;
     this.#limits = { ...workQueueLimits, ...options.limits };
     this.#queue = new PQueue({ concurrency: options.concurrency ?? 1 });
+    // Each run listens for the end, and there may be many at a time.
+    setMaxListeners(0, this.#abort.signal);
     this.#measure = measuresOf(options.metrics ?? noMetrics, options, this.#waiting, this.#working);
   }
 

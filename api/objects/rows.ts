@@ -103,8 +103,8 @@ export class Rows {
       this.broken.delete(key);
       return row;
     } catch (error) {
-      if (!(error instanceof Unreadable)) throw error;
-      const broken = { key, modRevision, message: error.message };
+      // Whatever it is that decoding chokes on (a value nested ten thousand deep ends the stack): it is this row's trouble and nobody else's.
+      const broken = { key, modRevision, message: error instanceof Unreadable ? error.message : `it cannot be read: ${String(error)}` };
       this.broken.set(key, broken);
       this.onBroken(broken);
       return undefined;

@@ -89,14 +89,17 @@ function readiness(facts: UnitFacts, scheduled: Condition | undefined): Verdict 
   const isSo = isAsWanted(desiredOf(facts), state);
   if (desiredOf(facts) === 'loaded') {
     if (isSo) return { status: 'True', reason: 'Loaded', message: `Loaded ${where}: ${seen}.` };
-    return { status: 'False', ...(state.problem ?? { reason: 'NotLoaded', message: `Its load state ${where} is ${state.load}.` }) };
+    return {
+      status: 'False',
+      ...(state.problem ? problemOf(state.problem) : { reason: 'NotLoaded', message: `Its load state ${where} is ${state.load}.` }),
+    };
   }
   if (isSo) {
     return state.active === 'inactive'
       ? { status: 'True', reason: 'Completed', message: `It ran ${where} and succeeded.` }
       : { status: 'True', reason: 'Active', message: `${capitalised(seen)} ${where}.` };
   }
-  if (state.problem) return { status: 'False', ...state.problem };
+  if (state.problem) return { status: 'False', ...problemOf(state.problem) };
   if (state.active === 'failed') return { status: 'False', reason: 'Failed', message: `Failed ${where}: ${outcomeOf(state)}.` };
   if (state.active === 'inactive') {
     if (state.load !== 'loaded') {
@@ -146,7 +149,10 @@ function upToDate(facts: UnitFacts, scheduled: Condition | undefined): Verdict {
   if (early || !state || !fragment.machine) return early ?? notReported(fragment.machine ?? '');
 
   const where = on(fragment.machine);
-  const behind = (reason: string, message: string): Verdict => ({ status: 'False', ...(state.problem ?? { reason, message }) });
+  const behind = (reason: string, message: string): Verdict => ({
+    status: 'False',
+    ...(state.problem ? problemOf(state.problem) : { reason, message }),
+  });
   const generation = own.metadata.generation ?? 0;
   if (state.generation < generation) {
     return behind('Pending', `The agent ${where} has carried out generation ${state.generation}; the newest is ${generation}.`);
@@ -163,7 +169,7 @@ function upToDate(facts: UnitFacts, scheduled: Condition | undefined): Verdict {
   if (wantedHash !== undefined && state.textHash !== wantedHash) {
     return behind('TextPending', `The unit file ${where} is not the newest.`);
   }
-  if (state.problem) return { status: 'False', ...state.problem };
+  if (state.problem) return { status: 'False', ...problemOf(state.problem) };
   return { status: 'True', reason: 'UpToDate', message: `Generation ${generation} was carried out ${where}.` };
 }
 
@@ -200,6 +206,12 @@ const hasRun = ({ runningHash, exitStatus, invocationID }: UnitState): boolean =
   runningHash !== undefined || exitStatus !== undefined || Boolean(invocationID);
 
 const isFinishedOneshot = (state: UnitState): boolean => state.type === 'oneshot' && state.result === 'success' && hasRun(state);
+
+/** The agent's own words, as a sentence; the name of a unit at its beginning keeps its case. */
+const problemOf = ({ reason, message }: NonNullable<UnitState['problem']>) => ({
+  reason,
+  message: /^\S*[.@]\S/.test(message) ? `${withoutStop(message)}.` : sentence(message),
+});
 
 /** How the last run ended, as the end of a sentence. Results as in systemd.exec(5), $SERVICE_RESULT. */
 function outcomeOf({ result, exitStatus, problem }: UnitState): string {

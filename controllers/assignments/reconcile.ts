@@ -455,8 +455,7 @@ export class Reconciler {
   #machineJob(id: string, nowMs: number, jobs: Job[]): void {
     const { cache, clock } = this.#options;
     const row = cache.object('machines', id);
-    const brokenKey = cache.broken.has(cache.keys.condition('machines', id));
-    if (!row || brokenKey) return;
+    if (!row) return;
     const before = cache.fragment('machines', id);
     const { fragment, events } = planMachine({
       id,
@@ -478,7 +477,7 @@ export class Reconciler {
       return;
     }
     this.#writtenAtMs.set(key, nowMs);
-    const write = fragmentWrite(cache.keys, 'machines', id, before, fragment);
+    const write = fragmentWrite(cache.keys, 'machines', id, this.#fragmentRevision('machines', id), fragment);
     jobs.push({ write, events, placements: 0, machine: id });
   }
 
@@ -553,7 +552,7 @@ export class Reconciler {
   #isUnreadable(name: string): boolean {
     const { broken, keys } = this.#options.cache;
     if (broken.size === 0) return false;
-    if (broken.has(keys.object('units', name)) || broken.has(keys.condition('units', name))) return true;
+    if (broken.has(keys.object('units', name))) return true;
     for (const key of broken.keys()) {
       const parsed = parseKey(keys.root, key);
       if (parsed.table === 'assignment' && parsed.unit === name) return true;
@@ -615,11 +614,18 @@ export class Reconciler {
   #countsDueMs = (unit: string): number =>
     (this.#writtenAtMs.get(`units/${unit}`) ?? Number.NEGATIVE_INFINITY) + this.#limits.countsEveryMs;
 
+  /** What the leader said and nobody can read any more is said anew, over it. */
+  #fragmentRevision(plural: string, name: string): number {
+    const { cache } = this.#options;
+    return (cache.fragment(plural, name) ?? cache.broken.get(cache.keys.condition(plural, name)))?.modRevision ?? 0;
+  }
+
   #rows(name: string, copies: readonly CopyFacts[]) {
     const { cache } = this.#options;
     return {
       own: cache.object('units', name),
       fragment: cache.fragment('units', name),
+      fragmentRevision: this.#fragmentRevision('units', name),
       copies,
       hasState: (machine: string) => cache.state(machine, name) !== undefined,
       presence: (machine: string) => cache.presence(machine)?.modRevision ?? 0,
@@ -735,7 +741,7 @@ export class Reconciler {
     }
     this.#writtenAtMs.set(`units/${name}`, nowMs);
     jobs.push({
-      write: fragmentWrite(cache.keys, 'units', name, rows.fragment, fragment),
+      write: fragmentWrite(cache.keys, 'units', name, rows.fragmentRevision, fragment),
       events: [],
       placements: 0,
       unit: name,

@@ -1,5 +1,5 @@
 /** From decisions to conditional writes. */
-import type { Row, StatusFragment, StoredObject } from '../../api/objects/ports.js';
+import type { Row, StoredObject } from '../../api/objects/ports.js';
 import type { Keys } from '../../api/resources/keys.js';
 import type { Compare, Operation, Write } from '../../runtime/store/store.js';
 import type { CopyFacts } from './facts.js';
@@ -11,7 +11,8 @@ const maxChanges = 20;
 
 export interface Rows {
   readonly own: Row<StoredObject> | undefined;
-  readonly fragment: Row<StatusFragment> | undefined;
+  /** Revision of the conditions key, also when what lies there cannot be read; 0 when there is none. */
+  readonly fragmentRevision: number;
   readonly copies: readonly CopyFacts[];
   /** The machine has a state for the unit, left over from an earlier life of the assignment. */
   readonly hasState: (machine: string) => boolean;
@@ -31,7 +32,7 @@ export interface Rows {
 export function unitWrite(keys: Keys, name: string, rows: Rows, changes: Changes): Write {
   const compares: Compare[] = [];
   const operations: Operation[] = [];
-  const { own, fragment } = rows;
+  const { own, fragmentRevision } = rows;
   if (own) compares.push({ key: keys.object('units', name), modRevision: own.modRevision });
 
   const drops = changes.drops.slice(0, maxChanges);
@@ -54,7 +55,7 @@ export function unitWrite(keys: Keys, name: string, rows: Rows, changes: Changes
   if (changes.deleteUnit && isComplete) {
     operations.push({ do: 'delete', key: keys.object('units', name) }, { do: 'delete', key: conditions });
   } else if (changes.fragment) {
-    compares.push({ key: conditions, modRevision: fragment?.modRevision ?? 0 });
+    compares.push({ key: conditions, modRevision: fragmentRevision });
     operations.push({ do: 'put', key: conditions, value: JSON.stringify(changes.fragment) });
   }
   return { compares, operations };
@@ -78,10 +79,10 @@ export function pairWrite(keys: Keys, name: string, machine: string, rows: Rows,
   return { compares, operations };
 }
 
-export function fragmentWrite(keys: Keys, plural: string, name: string, before: Row<StatusFragment> | undefined, fragment: object): Write {
+export function fragmentWrite(keys: Keys, plural: string, name: string, revision: number, fragment: object): Write {
   const key = keys.condition(plural, name);
   return {
-    compares: [{ key, modRevision: before?.modRevision ?? 0 }],
+    compares: [{ key, modRevision: revision }],
     operations: [{ do: 'put', key, value: JSON.stringify(fragment) }],
   };
 }

@@ -5,6 +5,7 @@
  * seal, and writing that key makes every attempt that is still under way fail. From then on its fate is fixed, and the history up to the
  * sealing tells it, for every write leaves its id there. What was applied is answered as applied; the rest, now certainly not applied, is sent again.
  */
+import { setMaxListeners } from 'node:events';
 import { type Clock, type Random, sleep } from '../clock.js';
 import type { Logger } from '../log.js';
 import { type Fence, Fenced, OutcomeUnknown, StoreUnavailable, type Write, type WriteOptions, type WriteOutcome } from './store.js';
@@ -121,6 +122,8 @@ export class GroupCommit {
           reject(error);
         },
       };
+      // One signal may end any number of writes.
+      if (signal) setMaxListeners(0, signal);
       signal?.addEventListener('abort', withdraw);
       this.#waiting.push(waiting);
       this.#schedule();

@@ -478,3 +478,25 @@ test('texts that nothing names go after a grace, and those that are named stay',
     ['[Service]\nExecStart=/bin/new\n'],
   );
 });
+
+for (const { name, value } of [
+  { name: 'no JSON', value: '{' },
+  { name: 'no conditions', value: '{"conditions": 7}' },
+  { name: 'nested so deep that the stack ends', value: `${'['.repeat(20_000)}${']'.repeat(20_000)}` },
+]) {
+  test(`invariant 7: conditions that nobody can read (${name}) are said anew, and hold back neither unit nor machine`, async (t) => {
+    const sim = await cluster(t, ['a']);
+    const keys = ['units/web.service', `machines/${machineId('a')}`].map((about) => `/flotilla/conditions/${about}`);
+    for (const key of keys) {
+      const { entry } = await sim.store.get(key);
+      await sim.store.commit({ compares: [{ key, modRevision: entry?.modRevision ?? 0 }], operations: [{ do: 'put', key, value }] });
+    }
+    await sim.apply('web.service');
+    await sim.rest();
+    await sim.advance(60_000);
+    assert.deepEqual(sim.running('web.service'), ['a']);
+    assert.equal(sim.condition('units', 'web.service', 'Ready')?.status, 'True');
+    assert.equal(sim.condition('machines', 'a', 'Ready')?.status, 'True');
+    assert.deepEqual([...sim.cache.broken.keys()], []);
+  });
+}

@@ -31,7 +31,7 @@ const rows = (copies: CopyFacts[], more: Partial<Rows> = {}): Rows => ({
     createRevision: 1,
     modRevision: 3,
   },
-  fragment: undefined,
+  fragmentRevision: 0,
   copies,
   hasState: () => false,
   presence: () => 0,
