@@ -4,9 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ask } from './ask.js';
+import { removeEmptyDirectories } from './directories.js';
 import { removeCgroups, removeMachineDirectory, SystemdMachine } from './machine.js';
 import { ManagedProcess, until } from './managed-process.js';
 import { type MachineNetwork, openMachineNetwork } from './network.js';
@@ -34,6 +35,8 @@ export interface ClusterOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Told what is being done, for people who wait. */
   readonly progress?: (sentence: string) => void;
+  /** Gives the start up: what was started so far is taken down, and `start` throws. */
+  readonly signal?: AbortSignal;
 }
 
 export interface ServerHandle {
@@ -51,6 +54,8 @@ export class DevCluster {
   readonly etcds: ManagedProcess[] = [];
   readonly servers: ServerHandle[] = [];
   readonly machines: SystemdMachine[] = [];
+  /** Directories outside of this cluster's own that were made for it. */
+  readonly #madeDirectories: string[] = [];
   #network: MachineNetwork | undefined;
   #etcdUrls: string[] = [];
 
@@ -78,13 +83,19 @@ export class DevCluster {
 
   async #startAll(): Promise<void> {
     const progress = this.options.progress ?? (() => undefined);
+    const { machines, servers = 1, signal } = this.options;
     progress('starting etcd');
     await this.#startEtcds();
-    if (this.options.machines > 0) this.#network = await openMachineNetwork(this.id);
-    progress('starting the server');
-    for (let index = 1; index <= (this.options.servers ?? 1); index++) await this.addServer();
-    if (this.options.machines > 0) progress(`booting ${this.options.machines} machines`);
-    await Promise.all(Array.from({ length: this.options.machines }, (_, index) => this.addMachine(index + 1)));
+    signal?.throwIfAborted();
+    if (machines > 0) this.#network = await openMachineNetwork(this.id);
+    progress(servers === 1 ? 'starting the server' : `starting ${servers} servers`);
+    for (let index = 1; index <= servers; index++) await this.addServer();
+    signal?.throwIfAborted();
+    if (machines > 0) progress(machines === 1 ? 'booting a machine' : `booting ${machines} machines`);
+    // All have ended, well or not, before anything is taken down: a mount that is still under way would stay.
+    const booted = await Promise.allSettled(Array.from({ length: machines }, (_, index) => this.addMachine(index + 1)));
+    for (const outcome of booted) if (outcome.status === 'rejected') throw outcome.reason;
+    signal?.throwIfAborted();
   }
 
   get network(): MachineNetwork {
@@ -136,7 +147,8 @@ export class DevCluster {
     const name = `server${index}`;
     const isFirst = index === 1;
     const socket = isFirst && this.options.socket ? this.options.socket : join(this.directory, `${name}.sock`);
-    await mkdir(dirname(socket), { recursive: true });
+    const made = await mkdir(dirname(socket), { recursive: true });
+    if (made !== undefined) this.#madeDirectories.push(made);
     const host = this.#network?.hostAddress ?? '127.0.0.1';
     const agentUrl = `https://${host}:${this.#network && isFirst ? agentPort : await freePort(host)}`;
     const httpUrl = isFirst && this.options.httpPort !== undefined ? `http://127.0.0.1:${this.options.httpPort}` : undefined;
@@ -253,8 +265,12 @@ export class DevCluster {
     await attempt(...this.etcds.map((etcd) => etcd.stop()));
     await attempt(this.#network?.close() ?? Promise.resolve());
     await attempt(...this.servers.map((server) => rm(server.socket, { force: true })));
+    await attempt(...this.#madeDirectories.map(removeEmptyDirectories));
     await attempt(rm(this.directory, { recursive: true, force: true }));
-    if (problems.length > 0) throw new AggregateError(problems, 'the cluster did not come down cleanly');
+    if (problems.length > 0) {
+      const why = problems.map((problem) => (problem instanceof Error ? problem.message : String(problem))).join('; ');
+      throw new AggregateError(problems, `the cluster did not come down cleanly: ${why}`);
+    }
   }
 }
 
@@ -292,6 +308,8 @@ async function startTimeOf(pid: number): Promise<string> {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
+const ownerWithinMs = 10_000;
+
 /** Removes what dev clusters left behind whose owner is gone (killed with SIGKILL, or the terminal was closed on it). */
 export async function removeAbandonedClusters(parent: string): Promise<string[]> {
   if (!existsSync(parent)) return [];
@@ -300,6 +318,8 @@ export async function removeAbandonedClusters(parent: string): Promise<string[]>
     const directory = join(parent, id);
     const [pid, startTime] = (await readFile(join(directory, 'owner'), 'utf8').catch(() => '')).trim().split(' ');
     if (pid && startTime && (await startTimeOf(Number(pid))) === startTime) continue;
+    // Just made by somebody who has not come to write who he is.
+    if (!pid && Date.now() - (await stat(directory)).mtimeMs < ownerWithinMs) continue;
     for (const entry of await readdir(directory)) {
       if (!/^m\d+$/.test(entry)) continue;
       await removeMachineDirectory(join(directory, entry));

@@ -7,7 +7,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ask } from './ask.js';
 import { DevCluster, removeAbandonedClusters } from './cluster.js';
+import { removeEmptyDirectories } from './directories.js';
 import { until } from './managed-process.js';
+import { missingPrograms } from './needs.js';
 import { preferredPort } from './ports.js';
 import { startUserAgent } from './user-agent.js';
 
@@ -35,14 +37,21 @@ export async function dev(options: DevOptions): Promise<number> {
     say('flotilla dev: more than one machine needs root; without it, one machine is your own systemd.');
     return 1;
   }
+  const missing = missingPrograms(isRoot ? 'machines' : 'user');
+  if (missing.length > 0) {
+    say(`flotilla dev: these programs are missing: ${missing.map(({ program, of }) => `${program} (Debian package ${of})`).join(', ')}.`);
+    return 1;
+  }
 
   const started = performance.now();
   const parent = isRoot ? '/run/flotilla-dev' : join(runtime ?? '/tmp', 'flotilla-dev');
   await mkdir(parent, { recursive: true, mode: 0o755 });
-  for (const id of await removeAbandonedClusters(parent)) say(`removed what an earlier run (${id}) had left behind`);
+  for (const id of await removeAbandonedClusters(parent)) say(`» removed what an earlier run (${id}) had left behind`);
 
   const usesDefaultSocket = isRoot && !(await answers(defaultSocket));
+  if (isRoot && !usesDefaultSocket) say(`» a server answers on ${defaultSocket} already: this cluster has a socket of its own`);
   const httpPort = await preferredPort(defaultPort);
+  if (httpPort !== defaultPort) say(`» port ${defaultPort} is taken: this cluster uses ${httpPort} for http`);
   const cluster = await DevCluster.start({
     parent,
     program: options.program,
@@ -51,17 +60,29 @@ export async function dev(options: DevOptions): Promise<number> {
     ...(usesDefaultSocket ? { socket: defaultSocket } : {}),
     metadata: exampleMetadata,
     progress: (sentence) => say(`» ${sentence}`),
+    signal: options.signal,
+  }).catch((error: unknown) => {
+    // One that is interrupted while it starts takes itself down.
+    if (!options.signal.aborted) throw error;
   });
+  if (!cluster) {
+    await removeEmptyDirectories(parent);
+    say('\ngone');
+    return 0;
+  }
   let userAgent: { stop(): Promise<void> } | undefined;
   try {
-    if (!isRoot) userAgent = await startUserAgent(cluster);
+    if (!isRoot) userAgent = await startUserAgent(cluster, exampleMetadata(1));
     const machines = isRoot ? options.machines : 1;
     say(`» waiting for ${machines === 1 ? 'the machine' : `${machines} machines`} to join`);
-    await cluster.untilMachinesReady(machines);
-    if (options.apply && !options.signal.aborted) await applyAndShow(cluster, options.apply);
+    await Promise.race([cluster.untilMachinesReady(machines), aborted(options.signal)]);
+    if (options.apply && !options.signal.aborted) await applyAndShow(cluster, options.apply, options.signal);
+    if (options.signal.aborted) return 0;
     say(`\nUp after ${((performance.now() - started) / 1_000).toFixed(1)} s. In a second terminal:`);
     const socket = cluster.servers[0]?.socket ?? '';
-    for (const line of nextSteps(usesDefaultSocket ? '' : `--endpoint unix://${socket} `, httpPort)) say(`  ${line}`);
+    const steps = nextSteps(usesDefaultSocket ? '' : `--endpoint unix://${socket} `, httpPort);
+    const width = Math.max(...steps.map(([command]) => command.length));
+    for (const [command, about] of steps) say(`  ${command.padEnd(width)}   ${about}`);
     say('Ctrl-C takes everything down.');
     await ended(options.signal, cluster);
     return 0;
@@ -69,37 +90,61 @@ export async function dev(options: DevOptions): Promise<number> {
     say('\n» taking everything down');
     await userAgent?.stop();
     await cluster.stop();
+    await removeEmptyDirectories(parent);
     say('gone');
   }
 }
 
-async function applyAndShow(cluster: DevCluster, path: string): Promise<void> {
+async function applyAndShow(cluster: DevCluster, path: string, signal: AbortSignal): Promise<void> {
   say(`» flotilla apply -f ${path}`);
   const applied = await cluster.cli(['apply', '-f', path]);
   process.stderr.write(applied.stdout.replace(/^/gm, '  ').trimEnd());
   if (applied.code !== 0) say(`\n${applied.stderr.trim()}`);
   else say('');
-  await until('the units to come up', async () => (await cluster.list<UnitLike>('units')).items.every(isSettled), {
-    timeoutMs: unitsUpLimitMs,
-  }).catch((error: Error) => say(`  ${error.message}; flotilla describe says why`));
+  let units: readonly UnitLike[] = [];
+  await until(
+    'the units to come up',
+    async () => {
+      units = (await cluster.list<UnitLike>('units')).items;
+      return signal.aborted || units.every((unit) => isReady(unit) || unplaced(unit) !== undefined);
+    },
+    { timeoutMs: unitsUpLimitMs },
+  ).catch((error: Error) => say(`  ${error.message}; flotilla describe says why`));
+  if (signal.aborted) return;
+  for (const unit of units) if (unplaced(unit) !== undefined) say(`  ${unit.metadata.name} waits: ${unplaced(unit)}`);
   say('» flotilla get units');
   process.stdout.write(await cluster.mustCli(['get', 'units', '-o', 'wide']));
 }
 
-interface UnitLike {
-  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+interface ConditionLike {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
 }
-const isSettled = (unit: UnitLike) => unit.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+interface UnitLike {
+  readonly metadata: { readonly name: string };
+  readonly status?: { readonly conditions?: readonly ConditionLike[] };
+}
+const isReady = (unit: UnitLike) => unit.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+/** Why no machine here takes it: on a single machine, units that conflict with each other cannot all run. */
+const unplaced = (unit: UnitLike) =>
+  unit.status?.conditions?.find(({ type, status, reason }) => type === 'Scheduled' && status === 'False' && reason === 'Unschedulable')
+    ?.message;
 
 const exampleMetadata = (index: number) => ({ zone: `z${index}`, disk: index % 3 === 0 ? 'hdd' : 'ssd' });
 
-const nextSteps = (endpoint: string, port: number) => [
-  `npx flotilla ${endpoint}get units                   what runs where`,
-  `npx flotilla ${endpoint}describe unit hello.service  everything about one unit`,
-  `npx flotilla ${endpoint}logs hello.service -f        its journal, from whichever machine runs it`,
-  `kubectl --server=http://127.0.0.1:${port} get units,machines`,
-  `npx flotilla ${endpoint}delete unit hello.service`,
+/** Commands to try, each with what it shows. */
+const nextSteps = (endpoint: string, port: number): readonly (readonly [string, string])[] => [
+  [`npx flotilla ${endpoint}get units`, 'what runs where'],
+  [`npx flotilla ${endpoint}describe unit hello.service`, 'everything about one unit, and why'],
+  [`npx flotilla ${endpoint}logs -f hello.service`, 'its journal, from whichever machine runs it'],
+  [`npx flotilla ${endpoint}delete unit hello.service`, 'stop it everywhere, and forget it'],
+  [`kubectl --server=http://127.0.0.1:${port} get units,machines`, 'the same API, for kubectl'],
 ];
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  signal.aborted ? Promise.resolve() : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
 /** Resolves when a person wants it to end; rejects when the server died by itself. */
 async function ended(signal: AbortSignal, cluster: DevCluster): Promise<void> {

@@ -2,9 +2,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DevCluster } from './cluster.js';
+import { removeEmptyDirectories } from './directories.js';
 import { ManagedProcess } from './managed-process.js';
 
-export async function startUserAgent(cluster: DevCluster): Promise<{ stop(): Promise<void> }> {
+export async function startUserAgent(cluster: DevCluster, metadata: Readonly<Record<string, string>>): Promise<{ stop(): Promise<void> }> {
   const runtime = process.env.XDG_RUNTIME_DIR ?? '';
   const server = cluster.servers[0];
   if (!server) throw new Error('no server');
@@ -17,7 +18,13 @@ export async function startUserAgent(cluster: DevCluster): Promise<{ stop(): Pro
     command: process.execPath,
     args: [cluster.options.program, 'agent', '--user', `--server=${server.agentUrl}`, `--state-dir=${stateDir}`, '--metrics=off'],
     logFile: join(cluster.directory, 'agent.log'),
-    env: { FLOTILLA_TOKEN_FILE: tokenFile, DBUS_SESSION_BUS_ADDRESS: process.env.DBUS_SESSION_BUS_ADDRESS ?? `unix:path=${runtime}/bus` },
+    env: {
+      FLOTILLA_TOKEN_FILE: tokenFile,
+      FLOTILLA_METADATA: Object.entries(metadata)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(','),
+      DBUS_SESSION_BUS_ADDRESS: process.env.DBUS_SESSION_BUS_ADDRESS ?? `unix:path=${runtime}/bus`,
+    },
   });
   agent.start();
   return {
@@ -27,6 +34,8 @@ export async function startUserAgent(cluster: DevCluster): Promise<{ stop(): Pro
         await cluster.cli(['delete', 'unit', metadata.name, '--timeout=20s']);
       }
       await agent.stop();
+      // Where the agent keeps unit files, and prepares them; what others put there stays.
+      for (const directory of ['systemd/user.flotilla', 'systemd/user']) await removeEmptyDirectories(join(runtime, directory));
     },
   };
 }
