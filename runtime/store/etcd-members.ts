@@ -30,11 +30,20 @@ export async function readMembers(endpoints: readonly Endpoint[], credentials: E
   return (await Promise.all(described)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-const askStatus = (endpoint: Endpoint): Promise<Answer> =>
-  endpoint.maintenance.status().then(
+/** A member that hangs must not make the others look ill: whoever asks for the health of all waits less than one call may take. */
+const statusLimitMs = 1_000;
+
+function askStatus(endpoint: Endpoint): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Answer>((resolve) => {
+    timer = setTimeout(() => resolve({ error: new Error(`no answer within ${statusLimitMs / 1_000} s`), endpoint }), statusLimitMs);
+  });
+  const answer = endpoint.maintenance.status().then(
     (status) => ({ status, endpoint }),
     (error: Error) => ({ error, endpoint }),
   );
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}
 
 /** A member that no configured endpoint leads to. */
 async function askAtItsOwnUrl(member: IMember, credentials: EtcdCredentials | undefined): Promise<Answer | undefined> {

@@ -43,6 +43,21 @@ describe('two servers and three etcd members', () => {
     await until('the member healthy again', async () => /etcd3\s+etcd\s+True/.test(await cluster.dev.mustCli(['get', 'components'])));
   });
 
+  test('one etcd member of three frozen: it is shown, and the servers stay ready', async () => {
+    cluster.dev.etcds[1]!.freeze();
+    try {
+      const text = await until('the member shown as not healthy', async () => {
+        const components = await cluster.dev.mustCli(['get', 'components']);
+        return /etcd2\s+etcd\s+False/.test(components) && components;
+      });
+      assert.match(text, /etcd2.*no answer/);
+      for (const server of cluster.dev.servers) await cluster.dev.untilReady(server);
+    } finally {
+      cluster.dev.etcds[1]!.thaw();
+    }
+    await until('the member healthy again', async () => /etcd2\s+etcd\s+True/.test(await cluster.dev.mustCli(['get', 'components'])));
+  });
+
   test('the server that holds all streams killed: no presence expires, no unit moves', async () => {
     const before = await places();
     const stamps = (await cluster.stamps()).length;
