@@ -1,6 +1,6 @@
 /** `flotilla dev`, as called from the command line. */
 import { fileURLToPath } from 'node:url';
-import { usageError } from '../exit.js';
+import { CliError, usageError } from '../exit.js';
 import { dev } from './dev/dev.js';
 
 export async function devRole(options: { machines: string; apply?: string }): Promise<number> {
@@ -8,7 +8,7 @@ export async function devRole(options: { machines: string; apply?: string }): Pr
   if (!Number.isInteger(machines) || machines < 1 || machines > 50)
     throw usageError(`--machines ${options.machines}: expected a number from 1 to 50`);
   const abort = new AbortController();
-  const stop = () => abort.abort();
+  const stop = () => abort.abort(new Error('interrupted'));
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
   return dev({
     machines,
@@ -17,5 +17,8 @@ export async function devRole(options: { machines: string; apply?: string }): Pr
     ),
     signal: abort.signal,
     ...(options.apply === undefined ? {} : { apply: options.apply }),
+  }).catch((error: Error) => {
+    // A part that would not start: its own words say why, our stack does not.
+    throw new CliError(error.message);
   });
 }

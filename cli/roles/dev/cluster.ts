@@ -240,12 +240,13 @@ export class DevCluster {
     return JSON.parse(body) as { items: readonly T[] };
   }
 
-  /** Resolves when `count` machines are Ready. */
+  /** Resolves when `count` machines are Ready, or when the signal says that nobody waits for them any more. */
   async untilMachinesReady(count = this.machines.length, timeoutMs = 60_000): Promise<void> {
     await until(
       `${count} machines ready`,
       async () => {
-        const { items } = JSON.parse(await this.mustCli(['get', 'machines', '-o', 'json'])) as { items: readonly MachineLike[] };
+        if (this.options.signal?.aborted) return true;
+        const { items } = await this.list<MachineLike>('machines');
         return (
           items.filter((item) => item.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True')).length >= count
         );

@@ -75,7 +75,7 @@ export async function dev(options: DevOptions): Promise<number> {
     if (!isRoot) userAgent = await startUserAgent(cluster, exampleMetadata(1));
     const machines = isRoot ? options.machines : 1;
     say(`» waiting for ${machines === 1 ? 'the machine' : `${machines} machines`} to join`);
-    await Promise.race([cluster.untilMachinesReady(machines), aborted(options.signal)]);
+    await cluster.untilMachinesReady(machines);
     if (options.apply && !options.signal.aborted) await applyAndShow(cluster, options.apply, options.signal);
     if (options.signal.aborted) return 0;
     say(`\nUp after ${((performance.now() - started) / 1_000).toFixed(1)} s. In a second terminal:`);
@@ -142,9 +142,6 @@ const nextSteps = (endpoint: string, port: number): readonly (readonly [string, 
   [`npx flotilla ${endpoint}delete unit hello.service`, 'stop it everywhere, and forget it'],
   [`kubectl --server=http://127.0.0.1:${port} get units,machines`, 'the same API, for kubectl'],
 ];
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  signal.aborted ? Promise.resolve() : new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
 /** Resolves when a person wants it to end; rejects when the server died by itself. */
 async function ended(signal: AbortSignal, cluster: DevCluster): Promise<void> {
