@@ -70,7 +70,10 @@ export class Convergence {
   readonly #problems = new Map<string, Problem>();
   /** Units whose start job has not ended. */
   readonly #starting = new Set<string>();
-  readonly #stoppedByHand = new Set<string>();
+  /** Units that somebody else's job stopped, and when; monotonic milliseconds. */
+  readonly #stoppedByHand = new Map<string, number>();
+  /** Units that the agent itself is stopping or replacing now: with them systemd stops those that require them. */
+  readonly #replacing = new Set<string>();
   /** Monotonic milliseconds at which a stop by hand was last repaired. */
   readonly #repairedAt = new Map<string, number>();
   readonly #onDisk = new Map<string, { readonly textHash: string; readonly type: string | undefined }>();
@@ -214,7 +217,7 @@ export class Convergence {
       (seen) => {
         this.observations.row(name, seen);
         if (!this.observations.wasStopped(name)) return;
-        this.#stoppedByHand.add(name);
+        this.#stoppedByHand.set(name, this.#options.clock.monotonicMs());
         this.#repairDriftWhenDue(name);
       },
       (error: Error) => this.#options.log.warn('state after a foreign job is not known', { unit: name, error: error.message }),
@@ -222,24 +225,37 @@ export class Convergence {
   }
 
   #repairDriftWhenDue(name: string): void {
-    const { clock } = this.#options;
-    const last = this.#repairedAt.get(name);
-    const waitMs = last === undefined ? 0 : last + driftRepairEveryMs - clock.monotonicMs();
+    const waitMs = this.#driftWaitMs(name);
     if (waitMs <= 0) {
       this.#lanes.add(name);
       return;
     }
-    this.#setProblem(name, {
-      reason: 'StoppedByHand',
-      message: 'somebody stops it on the machine again and again; it is started once a minute',
-    });
+    if (this.#repairedAt.has(name)) {
+      this.#setProblem(name, {
+        reason: 'StoppedByHand',
+        message: 'somebody stops it on the machine again and again; it is started once a minute',
+      });
+    }
     this.#timer(name, waitMs, () => this.#lanes.add(name));
   }
 
+  /** Milliseconds until a stop by hand may be repaired; 0 when it may be now, or when there is none. */
+  #driftWaitMs(name: string): number {
+    const stoppedAt = this.#stoppedByHand.get(name);
+    if (stoppedAt === undefined) return 0;
+    // Started now, it would bring back a unit that it requires and that is just being replaced, with the old file.
+    const untilReplacedAt = this.#replacing.size > 0 ? stoppedAt + driftRepairEveryMs : 0;
+    const untilNextAt = (this.#repairedAt.get(name) ?? Number.NEGATIVE_INFINITY) + driftRepairEveryMs;
+    return Math.max(0, untilReplacedAt - this.#options.clock.monotonicMs(), untilNextAt - this.#options.clock.monotonicMs());
+  }
+
   #isDriftDue(name: string): boolean {
-    if (!this.#stoppedByHand.has(name)) return false;
-    const last = this.#repairedAt.get(name);
-    return last === undefined || this.#options.clock.monotonicMs() - last >= driftRepairEveryMs;
+    return this.#stoppedByHand.has(name) && this.#driftWaitMs(name) === 0;
+  }
+
+  #replaced(name: string): void {
+    if (!this.#replacing.delete(name) || this.#replacing.size > 0) return;
+    for (const stopped of this.#stoppedByHand.keys()) this.#repairDriftWhenDue(stopped);
   }
 
   /** Everything about the unit, from systemd, disk and memory. */
@@ -306,6 +322,7 @@ export class Convergence {
       throw error;
     } finally {
       this.#busy.delete(name);
+      this.#replaced(name);
     }
   }
 
@@ -453,6 +470,7 @@ export class Convergence {
 
   async #stop(name: string): Promise<StepOutcome> {
     const { systemd, records } = this.#options;
+    this.#replacing.add(name);
     records.set(name, { ...this.#record(name), stopping: true });
     this.#timer(name, slowStopMs, () =>
       this.#setProblem(name, {

@@ -225,6 +225,18 @@ test('SEMANTICS 11: a stop by hand is repaired, at most once a minute', async ()
   assert.equal(world.agent.state('web.service')?.problem, undefined);
 });
 
+test('a unit that requires one which is replaced comes back after it, and does not bring the old text back', async () => {
+  const world = await AgentWorld.start();
+  const needy = assignment('b.service', `[Unit]\nRequires=a.service\n${service()}`);
+  await world.want(assignment('a.service'), needy);
+  const changed = service('ExecStart=/bin/sleep infinity\nNice=5');
+  await world.want(assignment('a.service', changed, { generation: 2 }), needy);
+  await world.rest();
+  assert.match(world.systemd.runningText('a.service') ?? '', /Nice=5/);
+  assert.equal(world.systemd.active('b.service'), 'active');
+  assert.deepEqual([world.systemd.starts.get('a.service'), world.systemd.starts.get('b.service')], [2, 2]);
+});
+
 for (const { name, body, exit } of [
   { name: 'a daemon that ends', body: 'ExecStart=/bin/sleep infinity', exit: 0 },
   { name: 'a daemon that fails', body: 'ExecStart=/bin/sleep infinity', exit: 3 },

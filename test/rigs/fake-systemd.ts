@@ -302,6 +302,7 @@ export class FakeSystemd implements Systemd {
     }
     const missing = lastValueOf(parseUnitFile(unit.text), 'Unit', 'Requires');
     if (missing && !this.#source(missing)) throw new SystemdError(noSuchUnit, `Unit ${missing} not found.`);
+    if (missing && isDown(this.#load(missing))) this.#propagate(missing, this.#start(missing, false));
     const file = this.#options.files.entries.get(name);
     if (isOurs && file !== undefined && unit.text !== file)
       this.violations.push(`${name} was started from a file that is not the one on disk`);
@@ -330,6 +331,9 @@ export class FakeSystemd implements Systemd {
     const unit = this.#loaded.get(name);
     if (!unit) throw new SystemdError(noSuchUnit, `Unit ${name} not loaded.`);
     if (isOurs && unit.fragmentPath !== this.#options.files.path(name)) this.violations.push(`${name} is not ours and was stopped`);
+    for (const { name: dependent, text, ...other } of [...this.#loaded.values()]) {
+      if (!isDown(other) && new RegExp(`^Requires=${name}$`, 'm').test(text)) this.#propagate(dependent, this.#stop(dependent, false));
+    }
     unit.job?.end('canceled');
     const { ended, job } = this.#job('stop', unit);
     if (isDown(unit)) void turn().then(() => job.end('done'));
@@ -339,6 +343,11 @@ export class FakeSystemd implements Systemd {
       if (!this.#stuck.has(name)) void turn().then(() => unit.active === 'deactivating' && this.#stopped(unit));
     }
     return { ended };
+  }
+
+  /** A job that another unit's job brought with it is nobody's who listens. */
+  #propagate(name: string, { ended }: Job): void {
+    void ended.then((result) => this.#tell((listener) => listener.foreignJobEnded?.(name, result)));
   }
 
   #stopped(unit: Loaded): void {
