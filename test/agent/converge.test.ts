@@ -230,7 +230,11 @@ test('a unit that requires one which is replaced comes back after it, and does n
   const needy = assignment('b.service', `[Unit]\nRequires=a.service\n${service()}`);
   await world.want(assignment('a.service'), needy);
   const changed = service('ExecStart=/bin/sleep infinity\nNice=5');
-  await world.want(assignment('a.service', changed, { generation: 2 }), needy);
+  world.systemd.stick('a.service');
+  const meanwhile = await world.changesDuring(() => world.want(assignment('a.service', changed, { generation: 2 }), needy));
+  assert.deepEqual(meanwhile, ['stop a.service']);
+  assert.equal(world.systemd.active('b.service'), 'inactive', 'systemd stopped it, too');
+  world.systemd.release('a.service');
   await world.rest();
   assert.match(world.systemd.runningText('a.service') ?? '', /Nice=5/);
   assert.equal(world.systemd.active('b.service'), 'active');
