@@ -465,7 +465,8 @@ class Planner implements Plan {
   #waitForLeader(name: string, leader: string): void {
     this.#say(name, {
       go: 'wait',
-      reason: 'WaitingForLeader',
+      // Whoever is on the move still is: it has to start after its leader, however long that takes to stop.
+      reason: this.world.unit(name)!.moving ? 'Moving' : 'WaitingForLeader',
       message: `waiting for a machine for ${leader}, which it follows (machineOf)`,
     });
   }

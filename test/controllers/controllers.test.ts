@@ -315,6 +315,22 @@ test('SEMANTICS 21: a group moves as one: followers stop, leader stops, leader s
   assert.deepEqual(sim.agent('b').history, ['start lead.service', 'start side.service']);
 });
 
+test('SEMANTICS 21: the same through a drain, while stopping takes time and in whatever order the names sort', async (t) => {
+  const sim = await cluster(t, ['a', 'b']);
+  await sim.machine('b', { unschedulable: true });
+  await sim.apply('zlead.service');
+  await sim.apply('side.service', { placement: { machineOf: ['zlead.service'] } });
+  await sim.rest();
+  await sim.machine('b', {});
+  sim.agent('a').stopTakesMs = 1_000;
+  const quiet = sim.agent('a').history.length;
+  await sim.machine('a', { drain: true });
+  await sim.advance(10_000);
+  const moves = (history: readonly string[]) => history.filter((line) => /^(start|stop) /.test(line));
+  assert.deepEqual(moves(sim.agent('a').history.slice(quiet)), ['stop side.service', 'stop zlead.service']);
+  assert.deepEqual(moves(sim.agent('b').history), ['start zlead.service', 'start side.service']);
+});
+
 test('drain moves units off one by one, and names what stays', async (t) => {
   const sim = await cluster(t, ['a', 'b', 'c']);
   await sim.machine('b', { unschedulable: true });
