@@ -3,6 +3,7 @@
 import type { ClusterCache, Row } from '../../api/objects/ports.js';
 import type { AssignmentSpec, UnitState } from '../../api/resources/assignment.js';
 import type { Event } from '../../api/resources/event.js';
+import { type ParsedKey, parseKey } from '../../api/resources/keys.js';
 
 /** A key and the revision at which it was seen to be garbage: whoever writes it again in the meantime keeps it. */
 export interface Garbage {
@@ -13,10 +14,15 @@ export interface Garbage {
 /** SEMANTICS 10. */
 export const maxEventsPerObject = 100;
 
-/** Texts that no Unit and no Assignment names, and states whose assignment is gone. */
+/**
+ * Texts that no Unit and no Assignment names, and states whose assignment is gone. While a Unit or an Assignment cannot be read, nobody
+ * knows what it names: then there are none (invariant 13).
+ */
 export function unnamed(
-  cache: Pick<ClusterCache, 'objects' | 'assignmentsOf' | 'assignmentsOn' | 'statesOf' | 'statesOn' | 'contents'>,
+  cache: Pick<ClusterCache, 'keys' | 'broken' | 'objects' | 'assignmentsOf' | 'assignmentsOn' | 'statesOf' | 'statesOn' | 'contents'>,
 ): Garbage[] {
+  const { keys, broken } = cache;
+  if ([...broken.keys()].some((key) => mayName(parseKey(keys.root, key)))) return [];
   const named = new Set<string>();
   const states = new Map<string, Row<UnitState>>();
   const note = (assignments: ReadonlyMap<string, Row<AssignmentSpec>>, seen: ReadonlyMap<string, Row<UnitState>>) => {
@@ -32,6 +38,8 @@ export function unnamed(
   const contents = [...cache.contents()].filter(([hash]) => !named.has(hash)).map(([, row]) => row);
   return [...contents, ...states.values()].map(({ key, modRevision }) => ({ key, modRevision }));
 }
+
+const mayName = (key: ParsedKey): boolean => key.table === 'assignment' || (key.table === 'object' && key.plural === 'units');
 
 /** The oldest events of objects that have too many. */
 export function overflow(events: Iterable<Row<Event>>): Garbage[] {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { forceDeleteAnnotation } from '../../api/resources/annotations.js';
 import { restartAnnotation } from '../../api/resources/unit.js';
+import { gcLimits } from '../../controllers/gc/reconcile.js';
 import { machineId, SimCluster } from '../sim/cluster.js';
 
 /** A cluster that is past its leader's first two lease times, and ended after the test. */
@@ -34,8 +35,8 @@ test('a unit is applied, placed, seen, and deleted without a trace', async (t) =
   assert.deepEqual(sim.said('Removed'), ['web.service: Removed web.service.']);
 });
 
-test('a unit and its conditions are written together: one revision holds both (SEMANTICS 2)', async (t) => {
-  const sim = await cluster(t, ['a']);
+test('SEMANTICS 2: a unit and its conditions are written together: one revision holds both', async (t) => {
+  const sim = await cluster(t, ['a', 'b', 'c']);
   const torn: string[] = [];
   sim.cache.subscribe(({ changes }) => {
     for (const change of changes) {
@@ -49,12 +50,99 @@ test('a unit and its conditions are written together: one revision holds both (S
   });
   await sim.apply('web.service');
   await sim.rest();
+  // It goes on running there, is started elsewhere, and lets go of it when it is back: the Unit is as it was then.
+  sim.agent('a').cutOff();
+  await sim.advance(30_000);
+  await sim.agent('a').connect();
+  await sim.rest();
+  assert.deepEqual(sim.assigned('web.service'), ['b']);
   await sim.apply('web.service', { desiredState: 'inactive' });
   await sim.rest();
   await sim.remove('web.service');
   await sim.rest();
   assert.equal(sim.cache.joined('units', 'web.service'), undefined);
   assert.deepEqual(torn, []);
+});
+
+test('SEMANTICS 2: whatever the controllers write, no resourceVersion goes back', async (t) => {
+  const sim = await cluster(t, ['a', 'b', 'c']);
+  const versions = new Map<string, number>();
+  const wentBack: string[] = [];
+  let seen = 0;
+  sim.cache.subscribe(() => {
+    for (const plural of ['units', 'assignments', 'machines']) {
+      for (const { metadata } of sim.cache.joinedAll(plural)) {
+        const version = Number(metadata.resourceVersion);
+        const before = versions.get(`${plural}/${metadata.uid}`) ?? 0;
+        if (version < before) wentBack.push(`${plural}/${metadata.name}: ${before}, then ${version}`);
+        if (version > before) seen++;
+        versions.set(`${plural}/${metadata.uid}`, version);
+      }
+    }
+  });
+  const global = { placement: { global: true } };
+  await sim.apply('web.service');
+  await sim.apply('all.service', global);
+  await sim.advance(3_000);
+  // A state newer than anything else that the Unit is made of, and then each way in which a state goes.
+  for (const machine of ['a', 'b', 'c']) sim.agent(machine).outcome = () => ({ result: `seen at ${sim.clock.monotonicMs()}` });
+  await sim.advance(4_000);
+  await sim.machine('a', { drain: true });
+  await sim.advance(8_000);
+  await sim.apply('web.service', global);
+  await sim.advance(8_000);
+  await sim.apply('web.service');
+  await sim.advance(8_000);
+  const [home = ''] = sim.running('web.service');
+  sim.agent(home).kill();
+  await sim.advance(30_000);
+  await sim.agent(home).connect();
+  await sim.advance(8_000);
+  await sim.apply('web.service', { desiredState: 'inactive' });
+  await sim.advance(8_000);
+  for (const unit of ['web.service', 'all.service']) await sim.remove(unit);
+  await sim.advance(8_000);
+  assert.deepEqual(sim.cache.joinedAll('units'), []);
+  assert.ok(seen > 50, `${seen} changes were seen`);
+  assert.deepEqual(wentBack, []);
+});
+
+test('SEMANTICS 3: the counts of a global unit are written at most once a second, however much happens on its machines', async (t) => {
+  const sim = new SimCluster();
+  t.after(() => sim.end());
+  const machines = Array.from({ length: 12 }, (_, at) => `m${at}`);
+  for (const machine of machines) {
+    await sim.addMachine(machine);
+    // Heartbeats of different moments: something is reported every quarter of a second.
+    await sim.clock.advance(250);
+  }
+  await sim.start();
+  await sim.apply('all.service', { placement: { global: true } });
+  await sim.advance(25_000);
+
+  const written: number[] = [];
+  let states = 0;
+  sim.cache.subscribe(({ changes }) => {
+    for (const change of changes) {
+      if (change.table === 'state') states++;
+      if (change.table === 'condition' && change.name === 'all.service') written.push(sim.clock.monotonicMs());
+    }
+  });
+  let isDown = false;
+  for (const agent of sim.agents.values()) agent.outcome = () => (isDown ? { active: 'failed', sub: 'failed' } : {});
+  for (let turn = 0; turn < 6; turn++) {
+    isDown = !isDown;
+    await sim.advance(3_000);
+  }
+  assert.ok(states >= 60, `${states} states were reported`);
+  assert.ok(written.length >= 10, `${written.length} counts were written`);
+  assert.deepEqual(
+    written.filter((at, index) => index > 0 && at - written[index - 1]! < 1_000),
+    [],
+  );
+  await sim.advance(2_000);
+  const status = sim.cache.joined('units', 'all.service')?.status as { readyMachines?: number } | undefined;
+  assert.equal(status?.readyMachines, machines.length);
 });
 
 test('invariant 14: once nothing changes, nothing is written', async (t) => {
@@ -280,7 +368,7 @@ test('SEMANTICS 8: a deleted unit on a dead machine waits and says for whom, unt
   assert.equal(sim.cache.statesOn(machineId('a')).size, 0);
 });
 
-test('two hosts with one machine id: nothing is placed there and the condition says so (SEMANTICS 19)', async (t) => {
+test('SEMANTICS 19: two hosts with one machine id: nothing is placed there and the condition says so', async (t) => {
   const sim = await cluster(t, ['a', 'b', 'c']);
   const key = sim.keys.presence(machineId('a'));
   const { entry } = await sim.store.get(key);
@@ -481,19 +569,40 @@ test('a leader whose store does not answer is followed by another one, and none 
   assert.deepEqual(sim.running('1.service'), ['a']);
 });
 
-test('texts that nothing names go after a grace, and those that are named stay', async (t) => {
+test('SEMANTICS 5: texts that nothing names go after a grace, and those that are named stay', async (t) => {
   const sim = await cluster(t, ['a']);
   await sim.apply('web.service', { content: '[Service]\nExecStart=/bin/old\n' });
   await sim.rest();
   await sim.apply('web.service', { content: '[Service]\nExecStart=/bin/new\n' });
   await sim.rest();
   assert.equal(sim.cache.contents().size, 2);
-  await sim.advance(700_000);
+  await sim.advance(gcLimits.graceMs - 60_000);
+  assert.equal(sim.cache.contents().size, 2, 'the next apply may name it again');
+  await sim.advance(180_000);
   assert.deepEqual(
     [...sim.cache.contents().values()].map(({ value }) => value),
     ['[Service]\nExecStart=/bin/new\n'],
   );
 });
+
+for (const about of ['its Unit', 'its Assignment'] as const) {
+  test(`SEMANTICS 5, invariant 13: while ${about} cannot be read, a text is not taken for one that nothing names`, async (t) => {
+    const sim = await cluster(t, ['a']);
+    await sim.apply('web.service', { desiredState: about === 'its Unit' ? 'inactive' : 'launched' });
+    await sim.rest();
+    const key = about === 'its Unit' ? sim.keys.object('units', 'web.service') : sim.keys.assignment(machineId('a'), 'web.service');
+    const { entry } = await sim.store.get(key);
+    await sim.store.commit({ compares: [{ key, modRevision: entry!.modRevision }], operations: [{ do: 'put', key, value: '{' }] });
+    if (about === 'its Assignment') {
+      const unit = sim.keys.object('units', 'web.service');
+      const row = (await sim.store.get(unit)).entry!;
+      await sim.store.commit({ compares: [{ key: unit, modRevision: row.modRevision }], operations: [{ do: 'delete', key: unit }] });
+    }
+    const states = sim.cache.statesOf('web.service').size;
+    await sim.advance(gcLimits.graceMs + 180_000);
+    assert.deepEqual([sim.cache.contents().size, sim.cache.statesOf('web.service').size], [1, states]);
+  });
+}
 
 for (const { name, value } of [
   { name: 'no JSON', value: '{' },
