@@ -122,7 +122,7 @@ for (const { name, paths, found } of [
     found: { directory: '/run/user/1000/systemd/user', isUserManager: true },
   },
 ]) {
-  test(`units go where ${name} looks and where they are gone at boot`, () => {
+  test(`SEMANTICS 13: units go where ${name} looks and where they are gone at boot`, () => {
     assert.deepEqual(runtimeDirectory(paths), found);
   });
 }

@@ -115,7 +115,7 @@ test('SEMANTICS 18: a reader that is behind makes the journal wait instead of fi
   assert.equal(length, 100_000_000);
 });
 
-test('only units that are assigned here are shown', async () => {
+test('SEMANTICS 18: only units that are assigned here are shown', async () => {
   const logs = logsWith(journal('echo secret').command);
   open(logs, 'r1', 'other.service');
   const { socket } = await server.logs();
@@ -152,7 +152,7 @@ test('a journal that cannot be shown says why', async () => {
   }
 });
 
-test('no word of a request can become an option of journalctl', () => {
+test('SEMANTICS 18: no word of a request can become an option of journalctl', () => {
   const args = journalArguments({ unit: '--file=/etc/shadow', lines: 5, follow: false, since: '--vacuum-size=1' }, false);
   assert.deepEqual(args.slice(-2), ['--since=--vacuum-size=1', '--unit=--file=/etc/shadow']);
   assert.ok(journalArguments({ unit: 'a.service', lines: 5, follow: true }, true).includes('--user-unit=a.service'));

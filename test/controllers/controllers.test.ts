@@ -585,6 +585,19 @@ test('SEMANTICS 5: texts that nothing names go after a grace, and those that are
   );
 });
 
+test('SEMANTICS 22: nothing is pruned while caution lasts, and afterwards it is', async (t) => {
+  const sim = await cluster(t, ['a', 'b', 'c']);
+  await sim.apply('web.service', { desiredState: 'inactive', content: '[Service]\nExecStart=/bin/old\n' });
+  await sim.apply('web.service', { desiredState: 'inactive', content: '[Service]\nExecStart=/bin/new\n' });
+  for (const machine of ['b', 'c']) sim.agent(machine).cutOff();
+  await sim.advance(2 * gcLimits.graceMs);
+  assert.equal(sim.condition('machines', 'b', 'Caution')?.reason, 'TooManyLost');
+  assert.equal(sim.cache.contents().size, 2);
+  for (const machine of ['b', 'c']) await sim.agent(machine).connect();
+  await sim.advance(gcLimits.graceMs + 180_000);
+  assert.equal(sim.cache.contents().size, 1);
+});
+
 for (const about of ['its Unit', 'its Assignment'] as const) {
   test(`SEMANTICS 5, invariant 13: while ${about} cannot be read, a text is not taken for one that nothing names`, async (t) => {
     const sim = await cluster(t, ['a']);

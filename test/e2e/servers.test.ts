@@ -25,14 +25,14 @@ describe('two servers and three etcd members', () => {
     return items;
   };
 
-  test('get components shows members, servers and who leads', async () => {
+  test('SEMANTICS 25: get components shows members, servers and who leads', async () => {
     const text = await cluster.dev.mustCli(['get', 'components']);
     for (const part of ['etcd1', 'etcd2', 'etcd3']) assert.match(text, new RegExp(part));
     assert.equal((await leader()).length >= 4, true, text);
     assert.match(await cluster.dev.mustCli(['get', '--raw', '/readyz?verbose']), /etcd/);
   });
 
-  test('one etcd member of three killed: writes and watches go on', async () => {
+  test('SEMANTICS 25: one etcd member of three killed: writes and watches go on', async () => {
     const before = await places();
     await cluster.dev.etcds[2]!.kill();
     await cluster.apply(unitManifest('meanwhile.service', stampingUnit()));
@@ -43,7 +43,7 @@ describe('two servers and three etcd members', () => {
     await until('the member healthy again', async () => /etcd3\s+etcd\s+True/.test(await cluster.dev.mustCli(['get', 'components'])));
   });
 
-  test('one etcd member of three frozen: it is shown, and the servers stay ready', async () => {
+  test('SEMANTICS 25: one etcd member of three frozen: it is shown, and the servers stay ready', async () => {
     cluster.dev.etcds[1]!.freeze();
     try {
       const text = await until('the member shown as not healthy', async () => {
@@ -58,7 +58,7 @@ describe('two servers and three etcd members', () => {
     await until('the member healthy again', async () => /etcd2\s+etcd\s+True/.test(await cluster.dev.mustCli(['get', 'components'])));
   });
 
-  test('the server that holds all streams killed: no presence expires, no unit moves', async () => {
+  test('SEMANTICS 17: the server that holds all streams killed: no presence expires, no unit moves', async () => {
     const before = await places();
     const stamps = (await cluster.stamps()).length;
     const [first, second] = cluster.dev.servers;

@@ -777,7 +777,30 @@ describe('door: when the store misbehaves', () => {
     await door.create('units', unit('a.service'), kubectl);
   });
 
-  test('invariant 3: a leader that was deposed learns it as Fenced and has written nothing', async (t) => {
+  test('SEMANTICS 6: what a controller writes under its fence is checked, defaulted, owned and compared like what comes over HTTP', async (t) => {
+    const { door, store } = await openServer(t);
+    const elected = await store.commit({
+      compares: [{ key: keys.leader, modRevision: 0 }],
+      operations: [{ do: 'put', key: keys.leader, value: '{}' }],
+    });
+    const fence = { key: keys.leader, createRevision: elected.revision };
+    const controller = as('unitset', { fence });
+
+    await refused(door.create('units', unit('a.service', { desiredState: 'running' }), controller), 'Invalid', /desiredState/);
+    const { object } = await door.create('units', unit('a.service'), controller);
+    assert.equal((object.spec as { desiredState?: string }).desiredState, 'launched');
+    assert.deepEqual(
+      object.metadata.managedFields?.map(({ manager }) => manager),
+      ['unitset'],
+    );
+    await door.patch('units', 'a.service', { type: 'merge', body: { metadata: { labels: { a: '1' } } } }, kubectl);
+    await refused(door.update('units', 'a.service', object, controller), 'Conflict', /modified/);
+
+    await store.commit({ compares: [fence], operations: [{ do: 'delete', key: keys.leader }] });
+    await assert.rejects(door.create('units', unit('b.service'), controller), { name: 'Fenced' });
+  });
+
+  test('SEMANTICS 6, invariant 3: a leader that was deposed learns it as Fenced and has written nothing', async (t) => {
     const { door, store } = await openServer(t);
     const fence = { key: keys.leader, createRevision: 7 };
     await assert.rejects(door.create('units', unit('a.service'), as('unitset', { fence })), { name: 'Fenced' });

@@ -118,7 +118,7 @@ test('watch list over HTTP: state, bookmark, changes', () =>
     assert.deepEqual(await lines.types(1), ['ADDED b.service']);
   }));
 
-test('watch over HTTP: bookmarks carry the revision although nothing of the kind changed', () =>
+test('SEMANTICS 1: bookmarks over HTTP carry the revision, odd, although nothing of the kind changed', () =>
   withRig(
     async (rig, open) => {
       const lines = await open('allowWatchBookmarks=true&resourceVersion=0');

@@ -76,7 +76,7 @@ const lost: Failure = { effect: 'unknown', error: new Error('the connection brok
 const away: Failure = { effect: 'none', error: new Error('connection refused') };
 const keysOf = ({ items }: Sent) => items.flatMap(({ write }) => write.operations.map((operation) => operation.key));
 
-describe('what travels together', () => {
+describe('SEMANTICS 4: what travels together', () => {
   test('writes of one moment share a transaction, each with an id of its own', async () => {
     const { commits, sent } = rig();
     const writes = ['a', 'b', 'c'].map((key) => commits.commit(create(key)));
@@ -195,7 +195,7 @@ describe('what travels together', () => {
   });
 });
 
-describe('when the answer does not come', () => {
+describe('SEMANTICS 4: when the answer does not come', () => {
   test('nothing is repeated before the lost attempt is shut out and its fate is known', async () => {
     const { commits, sent, calls, applied, clock } = rig();
     const writes = ['a', 'b', 'c'].map((key) => commits.commit(create(key)));
