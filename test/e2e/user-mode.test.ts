@@ -94,9 +94,9 @@ describe('flotilla dev for a user without root', () => {
       );
 
       // What it says to type next works as it stands there.
-      const [, endpoint] = /npx flotilla (--endpoint \S+) get units/.exec(said) ?? [];
-      assert.ok(endpoint, said);
-      const client = (...args: string[]) => mustAsAda([...flotilla, ...endpoint.split(' '), ...args]);
+      const [, setting] = /export (FLOTILLA_ENDPOINT=\S+)/.exec(said) ?? [];
+      assert.ok(setting, said);
+      const client = (...args: string[]) => mustAsAda(['env', setting, ...flotilla, ...args]);
       assert.match(await client('get', 'units'), /hello\.service +launched +active +running/);
       assert.match(await client('get', 'machines'), /Ready/);
       await until('its log', async () => /Hello World/.test(await client('logs', 'hello.service')));

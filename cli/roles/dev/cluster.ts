@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ask } from './ask.js';
-import { removeEmptyDirectories } from './directories.js';
+import { removeIfEmpty } from './directories.js';
 import { removeCgroups, removeMachineDirectory, SystemdMachine } from './machine.js';
 import { ManagedProcess, until } from './managed-process.js';
 import { type MachineNetwork, openMachineNetwork } from './network.js';
@@ -255,18 +255,21 @@ export class DevCluster {
     );
   }
 
-  /** Takes everything down, last started first. Never throws before it has tried all of it. */
+  /**
+   * Takes everything down, last started first. Nothing of it is kept, so nothing is asked to end well: that would take seconds. Never throws
+   * before it has tried all of it.
+   */
   async stop(): Promise<void> {
     const problems: unknown[] = [];
     const attempt = async (...work: Promise<unknown>[]) => {
       for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') problems.push(result.reason);
     };
     await attempt(...this.machines.map((machine) => machine.destroy()));
-    await attempt(...this.servers.map((server) => server.process.stop()));
-    await attempt(...this.etcds.map((etcd) => etcd.stop()));
+    await attempt(...this.servers.map((server) => server.process.kill()));
+    await attempt(...this.etcds.map((etcd) => etcd.kill()));
     await attempt(this.#network?.close() ?? Promise.resolve());
     await attempt(...this.servers.map((server) => rm(server.socket, { force: true })));
-    await attempt(...this.#madeDirectories.map(removeEmptyDirectories));
+    await attempt(...this.#madeDirectories.map(removeIfEmpty));
     await attempt(rm(this.directory, { recursive: true, force: true }));
     if (problems.length > 0) {
       const why = problems.map((problem) => (problem instanceof Error ? problem.message : String(problem))).join('; ');

@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ask } from './ask.js';
 import { DevCluster, removeAbandonedClusters } from './cluster.js';
-import { removeEmptyDirectories } from './directories.js';
+import { removeIfEmpty } from './directories.js';
 import { until } from './managed-process.js';
 import { missingPrograms } from './needs.js';
 import { preferredPort } from './ports.js';
@@ -66,7 +66,7 @@ export async function dev(options: DevOptions): Promise<number> {
     if (!options.signal.aborted) throw error;
   });
   if (!cluster) {
-    await removeEmptyDirectories(parent);
+    await removeIfEmpty(parent);
     say('\ngone');
     return 0;
   }
@@ -80,7 +80,8 @@ export async function dev(options: DevOptions): Promise<number> {
     if (options.signal.aborted) return 0;
     say(`\nUp after ${((performance.now() - started) / 1_000).toFixed(1)} s. In a second terminal:`);
     const socket = cluster.servers[0]?.socket ?? '';
-    const steps = nextSteps(usesDefaultSocket ? '' : `--endpoint unix://${socket} `, httpPort);
+    const steps = nextSteps(httpPort);
+    if (!usesDefaultSocket) say(`  export FLOTILLA_ENDPOINT=unix://${socket}`);
     const width = Math.max(...steps.map(([command]) => command.length));
     for (const [command, about] of steps) say(`  ${command.padEnd(width)}   ${about}`);
     say('Ctrl-C takes everything down.');
@@ -90,7 +91,7 @@ export async function dev(options: DevOptions): Promise<number> {
     say('\n» taking everything down');
     await userAgent?.stop();
     await cluster.stop();
-    await removeEmptyDirectories(parent);
+    await removeIfEmpty(parent);
     say('gone');
   }
 }
@@ -135,11 +136,11 @@ const unplaced = (unit: UnitLike) =>
 const exampleMetadata = (index: number) => ({ zone: `z${index}`, disk: index % 3 === 0 ? 'hdd' : 'ssd' });
 
 /** Commands to try, each with what it shows. */
-const nextSteps = (endpoint: string, port: number): readonly (readonly [string, string])[] => [
-  [`npx flotilla ${endpoint}get units`, 'what runs where'],
-  [`npx flotilla ${endpoint}describe unit hello.service`, 'everything about one unit, and why'],
-  [`npx flotilla ${endpoint}logs -f hello.service`, 'its journal, from whichever machine runs it'],
-  [`npx flotilla ${endpoint}delete unit hello.service`, 'stop it everywhere, and forget it'],
+const nextSteps = (port: number): readonly (readonly [string, string])[] => [
+  ['npx flotilla get units', 'what runs where'],
+  ['npx flotilla describe unit hello.service', 'everything about one unit, and why'],
+  ['npx flotilla logs -f hello.service', 'its journal, from whichever machine runs it'],
+  ['npx flotilla delete unit hello.service', 'stop it everywhere, and forget it'],
   [`kubectl --server=http://127.0.0.1:${port} get units,machines`, 'the same API, for kubectl'],
 ];
 

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DevCluster } from './cluster.js';
-import { removeEmptyDirectories } from './directories.js';
+import { removeEmptyTree } from './directories.js';
 import { ManagedProcess } from './managed-process.js';
 
 export async function startUserAgent(cluster: DevCluster, metadata: Readonly<Record<string, string>>): Promise<{ stop(): Promise<void> }> {
@@ -35,7 +35,7 @@ export async function startUserAgent(cluster: DevCluster, metadata: Readonly<Rec
       }
       await agent.stop();
       // Where the agent keeps unit files, and prepares them; what others put there stays.
-      for (const directory of ['systemd/user.flotilla', 'systemd/user']) await removeEmptyDirectories(join(runtime, directory));
+      for (const directory of ['systemd/user.flotilla', 'systemd/user']) await removeEmptyTree(join(runtime, directory));
     },
   };
 }
