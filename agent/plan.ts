@@ -84,13 +84,7 @@ function launch(world: World, desired: AgentAssignment): Plan {
   const text = refused ? goodText(desired, file, previous) : desired.text;
   const problem = refused && { reason: 'LoadFailed', message: loadFailure(refused.message, text !== undefined) };
   if (text === undefined) return { steps: [], ...(problem ? { problem } : {}) };
-  const rollBack: Step[] =
-    refused && file?.textHash === desired.textHash
-      ? [
-          { do: 'rollBack', why: `systemd did not load the new text: ${refused.message}` },
-          { do: 'reload', why: 'systemd may still hold the refused file' },
-        ]
-      : [];
+  const rollBack: Step[] = refused && file?.textHash === desired.textHash ? goBack(world, refused.message) : [];
 
   const start: Start = {
     uid: desired.unitUid,
@@ -147,6 +141,17 @@ function place({ name, file }: World, text: string, desired: AgentAssignment, is
     ...(links.length > 0 || mayHaveLinks ? [{ do: 'link', links, why: 'its [Install] section' } as const] : []),
     { do: 'write', why },
     ...(isLoaded ? [{ do: 'reload', why: 'systemd may still hold the old file' } as const] : []),
+  ];
+}
+
+/** The old text with the links of its [Install] section: those first, because once the file is back nothing tells that they are not. */
+function goBack({ name, file, previous }: World, message: string): Step[] {
+  const links = previous ? installLinks(name, previous.text) : [];
+  const mayHaveLinks = file !== undefined && installLinks(name, file.text).length > 0;
+  return [
+    ...(links.length > 0 || mayHaveLinks ? [{ do: 'link', links, why: 'the [Install] section of the text before' } as const] : []),
+    { do: 'rollBack', why: `systemd did not load the new text: ${message}` },
+    { do: 'reload', why: 'systemd may still hold the refused file' },
   ];
 }
 

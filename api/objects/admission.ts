@@ -15,7 +15,7 @@ import { conflictsBeyondLastApplied, kubectlManager, withLastApplied } from './o
 import { isReset, type Owners, readOwners, writeOwners } from './ownership/managers.js';
 import { applyConfiguration, type Owned, trackUpdate, type Writer } from './ownership/ownership.js';
 import type { ClusterCache, Joined, Row, StoredObject, WriteContext } from './ports.js';
-import { checkReferences, someOf } from './references.js';
+import { checkReferences, machinesOf, someOf } from './references.js';
 import { revisionSeen } from './resource-version.js';
 import type { SchemaCheck } from './schema-check.js';
 import { alreadyExists, badRequest, conflict, invalid, modified } from './status-errors.js';
@@ -110,7 +110,7 @@ export class Admission {
 
   private whoIsWaitedFor({ object }: Live): string {
     const { name, finalizers = [] } = object.metadata;
-    const machines = [...this.options.cache.assignmentsOf(name).keys()].sort();
+    const machines = machinesOf(this.options.cache, name);
     const waited = [...someOf(this.options.kind.plural === 'units' ? machines : [], 'machine'), ...someOf(finalizers, 'finalizer')];
     return waited.length === 0 ? '' : ` and waits for ${waited.join(', ')}`;
   }

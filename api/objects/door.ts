@@ -14,7 +14,7 @@ import { ConditionalWrites, type Decision } from './conditional-write.js';
 import { isObject, type JsonObject, unsafeJson } from './json.js';
 import { type Patch, patched } from './patch.js';
 import type { ClusterCache, DeleteOptions, Joined, ObjectDoor, ObjectWritten, WriteContext } from './ports.js';
-import { followersOf, isAssignable, someOf, waitsFor } from './references.js';
+import { followersOf, isAssignable, machinesOf, someOf, waitsFor } from './references.js';
 import { objectVersion, revisionSeen } from './resource-version.js';
 import { SchemaCheck } from './schema-check.js';
 import { badRequest, conflict, modified, notFound } from './status-errors.js';
@@ -188,7 +188,7 @@ class Door implements ObjectDoor {
     return this.writes.exclusively(kind, name, async (key) => {
       const broken = this.writes.brokenRow(kind, name);
       if (!broken) throw modified(kind, name);
-      const machines = isAssignable(kind) ? [...this.cache.assignmentsOf(name).keys()] : [];
+      const machines = isAssignable(kind) ? machinesOf(this.cache, name) : [];
       if (machines.length > 0) throw conflict(kind, name, `it cannot be read, and is still on ${someOf(machines, 'machine').join(', ')}`);
       if (!context.dryRun) {
         const write = { compares: [{ key, modRevision: broken.modRevision }], operations: deleteOperations(this.keys, kind, name) };

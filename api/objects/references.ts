@@ -1,6 +1,7 @@
 /** What one object must be to another: an instance to its template, a Unit to the machines that it is on (SEMANTICS 8, 9). */
 import type { Compare } from '../../runtime/store/store.js';
 import type { FieldError } from '../resources/errors.js';
+import { parseKey } from '../resources/keys.js';
 import type { Kind } from '../resources/kinds.js';
 import { isTemplateName, splitUnitName, templateNameOf } from '../resources/unit-name.js';
 import type { ClusterCache, Row, StoredObject } from './ports.js';
@@ -52,9 +53,17 @@ export function waitsFor(cache: ClusterCache, kind: Kind, row: Row<StoredObject>
   const { name, finalizers = [] } = row.value.metadata;
   const reasons = finalizers.map((finalizer) => `finalizer ${JSON.stringify(finalizer)}`);
   if (kind.plural !== 'units') return reasons;
-  const machines = [...cache.assignmentsOf(name).keys()].sort();
   const followers = followersOf(cache, kind, name);
-  return [...reasons, ...someOf(machines, 'machine'), ...someOf(followers, 'unit')];
+  return [...reasons, ...someOf(machinesOf(cache, name), 'machine'), ...someOf(followers, 'unit')];
+}
+
+/** Machines that a unit is on, by id: also those whose assignment cannot be read, because what runs there runs (invariant 13). */
+export function machinesOf(cache: ClusterCache, unit: string): string[] {
+  const unreadable = [...cache.broken.keys()].flatMap((key) => {
+    const parsed = parseKey(cache.keys.root, key);
+    return parsed.table === 'assignment' && parsed.unit === unit ? [parsed.machine] : [];
+  });
+  return [...cache.assignmentsOf(unit).keys(), ...unreadable].sort();
 }
 
 const maxNamed = 10;

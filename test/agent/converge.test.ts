@@ -207,6 +207,17 @@ test('SEMANTICS 13: a text that systemd does not load: the old one comes back an
   assert.equal(world.agent.state('web.service')?.generation, 3);
 });
 
+test('SEMANTICS 13: with the old text its enable links come back, and those of the refused text go', async () => {
+  const world = await AgentWorld.start();
+  const links = () => [...world.files.entries].filter(([, text]) => text.startsWith('-> ')).map(([path]) => path);
+  await world.want(assignment('web.service', `${service()}[Install]\nWantedBy=multi-user.target\n`));
+  assert.deepEqual(links(), ['multi-user.target.wants/web.service']);
+  const refused = '[Service]\nType=simple\n[Install]\nWantedBy=other.target\n';
+  await world.want(assignment('web.service', refused, { generation: 2 }));
+  assert.equal(world.agent.state('web.service')?.problem?.reason, 'LoadFailed');
+  assert.deepEqual(links(), ['multi-user.target.wants/web.service']);
+});
+
 test('SEMANTICS 11: a stop by hand is repaired, at most once a minute', async () => {
   const world = await AgentWorld.start();
   await world.want(assignment('web.service'));

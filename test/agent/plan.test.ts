@@ -384,6 +384,18 @@ const cases: readonly { name: string; given: Partial<World>; steps: readonly str
     problem: 'LoadFailed',
   },
   {
+    name: 'SEMANTICS 13: the enable links of the old text come back before it: afterwards nothing would tell that they are missing',
+    given: {
+      desired: assignment(v2, { generation: 2 }),
+      seen: seen('inactive', 'dead', 'bad-setting'),
+      file: file(v2),
+      previous: file(enabled),
+      record: { uid: 'u1', generation: 1, refused: refusedV2 },
+    },
+    steps: ['link', 'rollBack', 'reload', 'start'],
+    problem: 'LoadFailed',
+  },
+  {
     name: 'SEMANTICS 13: the old text is back and runs: it stays, and the problem with it',
     given: {
       desired: assignment(v2, { generation: 2 }),

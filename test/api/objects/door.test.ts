@@ -642,6 +642,24 @@ describe('door: delete', () => {
     );
   });
 
+  test('SEMANTICS 8, invariant 13: an assignment that nobody can read is one, for a delete, for a create and for whoever throws away what is broken', async (t) => {
+    const server = await openServer(t);
+    const { door, store, cache } = server;
+    await door.create('units', unit('a.service'), kubectl);
+    await assign(server, 'a.service', machine);
+    const garble = async (key: string) => {
+      const { entry } = await store.get(key);
+      const compares = [{ key, modRevision: entry!.modRevision }];
+      const outcome = await store.commit({ compares, operations: [{ do: 'put', key, value: '{' }] });
+      await cache.untilRevision(outcome.revision);
+    };
+    await garble(keys.assignment(machine, 'a.service'));
+    assert.equal((await door.remove('units', 'a.service', {}, kubectl)).gone, false);
+    await refused(door.create('units', unit('a.service'), kubectl), 'AlreadyExists', new RegExp(`waits for machine ${machine}`));
+    await garble(keys.object('units', 'a.service'));
+    await refused(door.remove('units', 'a.service', {}, kubectl), 'Conflict', new RegExp(`still on machine ${machine}`));
+  });
+
   test('SEMANTICS 8: a unit on a machine is marked; its name is taken until the machine let go of it, and errors name the machine', async (t) => {
     const server = await openServer(t);
     const { door, cache } = server;
