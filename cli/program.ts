@@ -4,7 +4,7 @@ import { nearest } from '../api/resources/suggest.js';
 import { Context, type GlobalOptions } from './context.js';
 import { durationMs } from './duration.js';
 import { exitCode, usageError } from './exit.js';
-import { version } from './roles/version.js';
+import { version } from './version.js';
 
 const defaultEndpoint = 'unix:///run/flotilla/flotilla.sock';
 

@@ -7,8 +7,8 @@ import { stopSignal } from '../../runtime/lifecycle.js';
 import { createLogger } from '../../runtime/log.js';
 import { createMetrics } from '../../runtime/metrics.js';
 import { exitCode, usageError } from '../exit.js';
+import { version } from '../version.js';
 import { AgentSettings, readSettings } from './settings.js';
-import { version } from './version.js';
 
 interface AgentFlags {
   readonly config: string;

@@ -24,8 +24,8 @@ import { createMetrics } from '../../runtime/metrics.js';
 import { openEtcdStore } from '../../runtime/store/etcd-store.js';
 import { measuredStore } from '../../runtime/store/measured-store.js';
 import { exitCode, usageError } from '../exit.js';
+import { version } from '../version.js';
 import { readSettings, ServerSettings } from './settings.js';
-import { version } from './version.js';
 
 const defaultConfig = '/etc/flotilla/server.yaml';
 

@@ -2,7 +2,7 @@
 import type { Context } from '../context.js';
 import { CliError, exitCode } from '../exit.js';
 import { complain, print, printLine, say } from '../output.js';
-import { version as ownVersion } from '../roles/version.js';
+import { version as ownVersion } from '../version.js';
 
 export async function tokenCreate(context: Context, options: { labels?: string; output?: string }): Promise<number> {
   const body = options.labels === undefined ? {} : { labels: options.labels.split(',').map((key) => key.trim()) };

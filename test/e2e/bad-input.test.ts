@@ -80,7 +80,7 @@ describe('bad input', () => {
         stderr
           .trim()
           .split('\n')
-          .filter((line) => line.startsWith('error:')).length,
+          .filter((line) => line.startsWith('flotilla:')).length,
         1,
         stderr,
       );

@@ -7,7 +7,6 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ask } from './ask.js';
-import { removeIfEmpty } from './directories.js';
 import { removeCgroups, removeMachineDirectory, SystemdMachine } from './machine.js';
 import { ManagedProcess, until } from './managed-process.js';
 import { type MachineNetwork, openMachineNetwork } from './network.js';
@@ -54,8 +53,6 @@ export class DevCluster {
   readonly etcds: ManagedProcess[] = [];
   readonly servers: ServerHandle[] = [];
   readonly machines: SystemdMachine[] = [];
-  /** Directories outside of this cluster's own that were made for it. */
-  readonly #madeDirectories: string[] = [];
   #network: MachineNetwork | undefined;
   #etcdUrls: string[] = [];
 
@@ -147,8 +144,7 @@ export class DevCluster {
     const name = `server${index}`;
     const isFirst = index === 1;
     const socket = isFirst && this.options.socket ? this.options.socket : join(this.directory, `${name}.sock`);
-    const made = await mkdir(dirname(socket), { recursive: true });
-    if (made !== undefined) this.#madeDirectories.push(made);
+    await mkdir(dirname(socket), { recursive: true });
     const host = this.#network?.hostAddress ?? '127.0.0.1';
     const agentUrl = `https://${host}:${this.#network && isFirst ? agentPort : await freePort(host)}`;
     const httpUrl = isFirst && this.options.httpPort !== undefined ? `http://127.0.0.1:${this.options.httpPort}` : undefined;
@@ -269,7 +265,6 @@ export class DevCluster {
     await attempt(...this.etcds.map((etcd) => etcd.kill()));
     await attempt(this.#network?.close() ?? Promise.resolve());
     await attempt(...this.servers.map((server) => rm(server.socket, { force: true })));
-    await attempt(...this.#madeDirectories.map(removeIfEmpty));
     await attempt(rm(this.directory, { recursive: true, force: true }));
     if (problems.length > 0) {
       const why = problems.map((problem) => (problem instanceof Error ? problem.message : String(problem))).join('; ');

@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ask } from './ask.js';
 import { DevCluster, removeAbandonedClusters } from './cluster.js';
 import { removeIfEmpty } from './directories.js';
@@ -52,6 +52,10 @@ export async function dev(options: DevOptions): Promise<number> {
   if (isRoot && !usesDefaultSocket) say(`» a server answers on ${defaultSocket} already: this cluster has a socket of its own`);
   const httpPort = await preferredPort(defaultPort);
   if (httpPort !== defaultPort) say(`» port ${defaultPort} is taken: this cluster uses ${httpPort} for http`);
+  const forget = async () => {
+    await removeIfEmpty(parent);
+    if (usesDefaultSocket) await removeIfEmpty(dirname(defaultSocket));
+  };
   const cluster = await DevCluster.start({
     parent,
     program: options.program,
@@ -66,7 +70,7 @@ export async function dev(options: DevOptions): Promise<number> {
     if (!options.signal.aborted) throw error;
   });
   if (!cluster) {
-    await removeIfEmpty(parent);
+    await forget();
     say('\ngone');
     return 0;
   }
@@ -91,7 +95,7 @@ export async function dev(options: DevOptions): Promise<number> {
     say('\n» taking everything down');
     await userAgent?.stop();
     await cluster.stop();
-    await removeIfEmpty(parent);
+    await forget();
     say('gone');
   }
 }
