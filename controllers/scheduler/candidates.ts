@@ -1,10 +1,10 @@
 /**
  * The machines that one class of units may go to, least loaded first: a binary heap whose loads may be out of date. A machine that has
- * become fuller since is found out when it comes to the top; one that has become emptier is told by the world's list of changes. So a
+ * become fuller since is found out when it comes to the top; one that has become emptier is told by the list of changed slots. So a
  * placement touches a few entries, however many machines there are.
  */
 import { inSum } from './reasons.js';
-import type { Slot, World } from './world.js';
+import type { Slot, Slots } from './slots.js';
 
 export type Picked =
   | { readonly slot: Slot /** Machines that were looked at in vain before. */; readonly skipped: number }
@@ -25,7 +25,7 @@ export class Candidates {
   #seen = -1;
 
   constructor(
-    private readonly world: World,
+    private readonly slots: Slots,
     private readonly isClosed: (slot: Slot) => string | undefined,
     private readonly isCrowded: ((slot: Slot) => string | undefined) | undefined,
   ) {}
@@ -33,7 +33,7 @@ export class Candidates {
   /** The least loaded machine (ties: smallest id) against which `refuse` has nothing to say. */
   pick(refuse: (slot: Slot) => string | undefined): Picked {
     this.#catchUp();
-    const { slots } = this.world;
+    const slots = this.slots.all;
     const skipped: number[] = [];
     const reasons: string[] = [];
     let found: Slot | undefined;
@@ -72,13 +72,13 @@ export class Candidates {
   }
 
   #catchUp(): void {
-    const changes = this.#seen < 0 ? undefined : this.world.changesSince(this.#seen);
-    this.#seen = this.world.version;
+    const changes = this.#seen < 0 ? undefined : this.slots.changesSince(this.#seen);
+    this.#seen = this.slots.version;
     if (changes) {
       for (const index of changes) this.#refresh(index);
       return;
     }
-    for (let index = 0; index < this.world.slots.length; index++) this.#refresh(index);
+    for (let index = 0; index < this.slots.all.length; index++) this.#refresh(index);
   }
 
   #refresh(index: number): void {
@@ -90,7 +90,7 @@ export class Candidates {
       if (left === 0) this.#outCounts.delete(why);
       else this.#outCounts.set(why, left);
     }
-    const slot = this.world.slots[index]!;
+    const slot = this.slots.all[index]!;
     const reason = slot.machine ? this.isClosed(slot) : '';
     if (reason !== undefined) {
       this.#remove(index);
@@ -113,7 +113,7 @@ export class Candidates {
   }
 
   #insert(index: number): void {
-    this.#load[index] = this.world.slots[index]!.units.size;
+    this.#load[index] = this.slots.all[index]!.units.size;
     this.#heap.push(index);
     this.#at[index] = this.#heap.length - 1;
     this.#up(this.#heap.length - 1);
@@ -133,7 +133,7 @@ export class Candidates {
   #before(a: number, b: number): boolean {
     const loadA = this.#load[a]!;
     const loadB = this.#load[b]!;
-    return loadA !== loadB ? loadA < loadB : this.world.slots[a]!.id < this.world.slots[b]!.id;
+    return loadA !== loadB ? loadA < loadB : this.slots.all[a]!.id < this.slots.all[b]!.id;
   }
 
   #up(from: number): number {

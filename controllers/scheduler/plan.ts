@@ -4,8 +4,9 @@
  */
 import { groupOf, leadersOf } from './groups.js';
 import { closed, conflictsWith, replaces, shortId, unsuited } from './match.js';
+import type { Slot } from './slots.js';
 import type { Copy, GlobalVerdict, PlannedUnit, Verdict } from './types.js';
-import type { Slot, World } from './world.js';
+import type { World } from './world.js';
 
 export interface Plan {
   readonly verdicts: ReadonlyMap<string, Verdict>;

@@ -2,92 +2,56 @@
  * The planner's index of the cluster: kept up change by change, so that a placement costs the same on ten machines and on ten thousand.
  * The planner writes what it decides into it at once; what then was not stored is put right from the cache.
  */
-import { Candidates, type Picked } from './candidates.js';
-import { closed, conflictsWith, globMatches, isLiteral, replaces, selectionKey, shortId } from './match.js';
+import type { Picked } from './candidates.js';
+import { conflictsWith, globMatches, isLiteral, replaces, shortId } from './match.js';
+import { Picker, type pickerLimits, type Seeker, seekerOf } from './picker.js';
+import { type Slot, Slots } from './slots.js';
 import { type Constraints, type Copy, type PlannedMachine, type PlannedUnit, unconstrained } from './types.js';
 
-/** A machine and what runs there. Slots are reused by index, so that queues can hold numbers. */
-export interface Slot {
-  readonly index: number;
-  readonly id: string;
-  /** Undefined while there are assignments to a machine whose object does not exist (any more). */
-  machine: PlannedMachine | undefined;
-  /** Names of all units that have a copy here, those on their way out included. */
-  readonly units: Set<string>;
-  /** Those of them with `conflicts`, and with `replaces`. */
-  readonly conflicting: Set<string>;
-  readonly replacing: Set<string>;
-  cpuMillis: number;
-  memoryBytes: number;
-}
-
-interface UnitEntry {
-  readonly unit: PlannedUnit;
-  readonly selection: string;
-  /** Everything but its name that decides where it fits: units of one class are told "no" by a machine for the same reasons. */
-  readonly klass: string;
-}
-
-export const worldLimits = {
-  /** At most this many ways of selecting machines are indexed at a time; the least recently used one goes first. */
-  queues: 256,
-  /** A class of units that skipped more machines than this gets an index of its own. */
-  manySkips: 32,
-  /** Units that may look at all machines again in one pass only to say why they still find none. */
-  sumsPerPass: 200,
-};
-
 export class World {
-  readonly slots: Slot[] = [];
   /** While caution lasts (SEMANTICS 22), the end of a sentence that says why: nothing moves that can wait. */
   caution: string | undefined;
-  readonly #byId = new Map<string, Slot>();
+  readonly #slots = new Slots();
   readonly #byShortId = new Map<string, Set<string>>();
-  readonly #units = new Map<string, UnitEntry>();
+  readonly #units = new Map<string, Seeker>();
   readonly #copies = new Map<string, Map<string, Copy>>();
   readonly #followers = new Map<string, Set<string>>();
   readonly #globals = new Set<string>();
-  readonly #queues = new Map<string, Candidates>();
-  /** Classes of units that had to skip many machines. */
-  readonly #crowdedClasses = new Set<string>();
-  /** Units that found no machine, and when. */
-  readonly #refused = new Map<string, { readonly entry: UnitEntry; readonly version: number; readonly picked: Picked }>();
-  readonly #limits: typeof worldLimits;
-  #sumsLeft: number;
-  /** Slots where something became possible that was not before: each queue reads on from where it stopped. */
-  #changes: number[] = [];
-  #firstChange = 0;
+  readonly #picker: Picker;
 
-  constructor(limits: Partial<typeof worldLimits> = {}) {
-    this.#limits = { ...worldLimits, ...limits };
-    this.#sumsLeft = this.#limits.sumsPerPass;
+  constructor(limits: Partial<typeof pickerLimits> = {}) {
+    this.#picker = new Picker(this.#slots, (constraints, self, slot) => this.crowded(constraints, self, slot), limits);
   }
 
   // --- machines -------------------------------------------------------------------------------------------------------------------
 
   setMachine(machine: PlannedMachine): void {
-    const slot = this.#slot(machine.id);
+    const slot = this.#slots.findOrMake(machine.id);
     slot.machine = machine;
     setOf(this.#byShortId, shortId(machine.id)).add(machine.id);
-    this.#changed(slot);
+    this.#slots.changed(slot);
   }
 
   removeMachine(id: string): void {
-    const slot = this.#byId.get(id);
+    const slot = this.#slots.find(id);
     if (!slot?.machine) return;
     slot.machine = undefined;
     const sharing = this.#byShortId.get(shortId(id));
     sharing?.delete(id);
     if (sharing?.size === 0) this.#byShortId.delete(shortId(id));
-    this.#changed(slot);
+    this.#slots.changed(slot);
   }
 
   machine(id: string): PlannedMachine | undefined {
-    return this.#byId.get(id)?.machine;
+    return this.#slots.find(id)?.machine;
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#slots.all;
   }
 
   slot(id: string): Slot | undefined {
-    return this.#byId.get(id);
+    return this.#slots.find(id);
   }
 
   /** Ids of the machines that a `machineID` can mean. */
@@ -106,14 +70,10 @@ export class World {
     const before = this.#units.get(unit.name)?.unit;
     if (before) this.#forget(before);
     const { constraints } = unit;
-    const selection = selectionKey(constraints);
-    const { cpuMillis, memoryBytes } = constraints.requests;
-    const plain = constraints.conflicts.length === 0 && cpuMillis === 0 && memoryBytes === 0;
-    const klass = plain ? selection : `${selection} ${JSON.stringify([constraints.conflicts, cpuMillis, memoryBytes])}`;
-    this.#units.set(unit.name, { unit, selection, klass });
+    this.#units.set(unit.name, seekerOf(unit));
     for (const leader of constraints.machineOf) setOf(this.#followers, leader).add(unit.name);
     if (constraints.global) this.#globals.add(unit.name);
-    for (const machine of this.copiesOf(unit.name).keys()) this.#enter(this.#slot(machine), unit.name, constraints);
+    for (const machine of this.copiesOf(unit.name).keys()) this.#enter(this.#slots.findOrMake(machine), unit.name, constraints);
   }
 
   removeUnit(name: string): void {
@@ -121,8 +81,8 @@ export class World {
     if (!before) return;
     this.#forget(before);
     this.#units.delete(name);
-    this.#refused.delete(name);
-    for (const machine of this.copiesOf(name).keys()) this.#enter(this.#slot(machine), name, unconstrained);
+    this.#picker.forget(name);
+    for (const machine of this.copiesOf(name).keys()) this.#enter(this.#slots.findOrMake(machine), name, unconstrained);
   }
 
   unit(name: string): PlannedUnit | undefined {
@@ -143,7 +103,7 @@ export class World {
   }
 
   #forget(unit: PlannedUnit): void {
-    for (const machine of this.copiesOf(unit.name).keys()) this.#exit(this.#slot(machine), unit.name, unit.constraints);
+    for (const machine of this.copiesOf(unit.name).keys()) this.#exit(this.#slots.findOrMake(machine), unit.name, unit.constraints);
     for (const leader of unit.constraints.machineOf) {
       const followers = this.#followers.get(leader);
       followers?.delete(unit.name);
@@ -162,14 +122,14 @@ export class World {
     }
     const isNew = !copies.has(machine);
     copies.set(machine, copy);
-    if (isNew) this.#enter(this.#slot(machine), unit, this.#constraints(unit));
+    if (isNew) this.#enter(this.#slots.findOrMake(machine), unit, this.#constraints(unit));
   }
 
   removeCopy(unit: string, machine: string): void {
     const copies = this.#copies.get(unit);
     if (!copies?.delete(machine)) return;
     if (copies.size === 0) this.#copies.delete(unit);
-    this.#exit(this.#slot(machine), unit, this.#constraints(unit));
+    this.#exit(this.#slots.findOrMake(machine), unit, this.#constraints(unit));
   }
 
   copiesOf(unit: string): ReadonlyMap<string, Copy> {
@@ -196,26 +156,7 @@ export class World {
     slot.replacing.delete(name);
     slot.cpuMillis -= constraints.requests.cpuMillis;
     slot.memoryBytes -= constraints.requests.memoryBytes;
-    this.#changed(slot);
-  }
-
-  #slot(id: string): Slot {
-    let slot = this.#byId.get(id);
-    if (!slot) {
-      slot = {
-        index: this.slots.length,
-        id,
-        machine: undefined,
-        units: new Set(),
-        conflicting: new Set(),
-        replacing: new Set(),
-        cpuMillis: 0,
-        memoryBytes: 0,
-      };
-      this.slots.push(slot);
-      this.#byId.set(id, slot);
-    }
-    return slot;
+    this.#slots.changed(slot);
   }
 
   // --- what stands against a unit on a machine -----------------------------------------------------------------------------------
@@ -283,76 +224,26 @@ export class World {
     }
   }
 
-  // --- the queues -----------------------------------------------------------------------------------------------------------------
+  // --- finding a machine ----------------------------------------------------------------------------------------------------------
 
   /** Grows with each change that may make room for something. */
   get version(): number {
-    return this.#firstChange + this.#changes.length;
-  }
-
-  #changed(slot: Slot): void {
-    if (this.#changes.length > Math.max(4_096, 4 * this.slots.length)) {
-      this.#firstChange += this.#changes.length;
-      this.#changes = [];
-    }
-    this.#changes.push(slot.index);
-  }
-
-  /** Slots changed since `version`; undefined when that is longer ago than is remembered. */
-  changesSince(version: number): readonly number[] | undefined {
-    if (version === this.version) return nothingChanged;
-    return version < this.#firstChange ? undefined : this.#changes.slice(version - this.#firstChange);
+    return this.#slots.version;
   }
 
   /** A pass begins: so many units that still find no machine may have the reasons summed up anew. */
   beginPass(): void {
-    this.#sumsLeft = this.#limits.sumsPerPass;
+    this.#picker.beginPass();
   }
 
-  /**
-   * The least loaded machine for this unit against which `refuse` has nothing to say. A unit that found none looks only at what has changed
-   * since: thousands of them may be waiting.
-   */
+  /** The least loaded machine for this unit against which `refuse` has nothing to say. */
   pick(name: string, refuse: (slot: Slot) => string | undefined): Picked {
-    const entry = this.#units.get(name)!;
-    const memo = this.#refused.get(name);
-    if (memo?.entry === entry) {
-      const changes = this.changesSince(memo.version);
-      if (changes?.length === 0) return memo.picked;
-      const isPossible = (index: number) => this.slots[index]!.machine !== undefined && refuse(this.slots[index]!) === undefined;
-      if (changes && this.#sumsLeft <= 0 && ![...new Set(changes)].some(isPossible)) {
-        // The sum is a little old; a later pass says it anew.
-        this.#refused.set(name, { ...memo, version: this.version });
-        return memo.picked;
-      }
-      this.#sumsLeft--;
-    }
-    const queue = this.#queue(entry);
-    const picked = queue.pick(refuse);
-    if (picked.skipped > this.#limits.manySkips) this.#crowdedClasses.add(entry.klass);
-    if ('slot' in picked) this.#refused.delete(name);
-    else this.#refused.set(name, { entry, version: this.version, picked });
-    return picked;
+    return this.#picker.pick(this.#units.get(name)!, refuse);
   }
 
   /** The least loaded machine among those that suit the first of a group. */
   pickForGroup(first: string, refuse: (slot: Slot) => string | undefined): Picked {
-    return this.#queue(this.#units.get(first)!).pick(refuse);
-  }
-
-  #queue({ unit: { constraints }, selection, klass }: UnitEntry): Candidates {
-    // An index by what units conflict with is worth its price only where many machines are in their way.
-    const key = this.#crowdedClasses.has(klass) ? klass : selection;
-    let queue = this.#queues.get(key);
-    if (queue) this.#queues.delete(key);
-    else {
-      // No name here: nobody is called '', and a class answers for all its units.
-      const isCrowded = key === selection ? undefined : (slot: Slot) => this.crowded(constraints, '', slot);
-      queue = new Candidates(this, (slot) => closed(constraints, slot.machine!), isCrowded);
-      if (this.#queues.size >= this.#limits.queues) this.#queues.delete(this.#queues.keys().next().value!);
-    }
-    this.#queues.set(key, queue);
-    return queue;
+    return this.#picker.pickForGroup(this.#units.get(first)!, refuse);
   }
 }
 
@@ -372,6 +263,5 @@ function setOf(sets: Map<string, Set<string>>, key: string): Set<string> {
   return set;
 }
 
-const nothingChanged: readonly number[] = [];
 const none: ReadonlySet<string> = new Set();
 const noCopies: ReadonlyMap<string, Copy> = new Map();

@@ -1,0 +1,109 @@
+/**
+ * Finds the least loaded machine for a unit without asking all of them: units that select machines in the same way share a queue, and a
+ * unit that found none looks only at what has changed since.
+ */
+import { Candidates, type Picked } from './candidates.js';
+import { closed, selectionKey } from './match.js';
+import type { Slot, Slots } from './slots.js';
+import type { Constraints, PlannedUnit } from './types.js';
+
+/** A unit and what its search for a machine can share with others'. */
+export interface Seeker {
+  readonly unit: PlannedUnit;
+  readonly selection: string;
+  /** Everything but its name that decides where it fits: units of one class are told "no" by a machine for the same reasons. */
+  readonly klass: string;
+}
+
+export function seekerOf(unit: PlannedUnit): Seeker {
+  const { constraints } = unit;
+  const selection = selectionKey(constraints);
+  const { cpuMillis, memoryBytes } = constraints.requests;
+  const plain = constraints.conflicts.length === 0 && cpuMillis === 0 && memoryBytes === 0;
+  const klass = plain ? selection : `${selection} ${JSON.stringify([constraints.conflicts, cpuMillis, memoryBytes])}`;
+  return { unit, selection, klass };
+}
+
+export const pickerLimits = {
+  /** At most this many ways of selecting machines are indexed at a time; the least recently used one goes first. */
+  queues: 256,
+  /** A class of units that skipped more machines than this gets an index of its own. */
+  manySkips: 32,
+  /** Units that may look at all machines again in one pass only to say why they still find none. */
+  sumsPerPass: 200,
+};
+
+export class Picker {
+  readonly #queues = new Map<string, Candidates>();
+  /** Classes of units that had to skip many machines. */
+  readonly #crowdedClasses = new Set<string>();
+  /** Units that found no machine, and when. */
+  readonly #refused = new Map<string, { readonly seeker: Seeker; readonly version: number; readonly picked: Picked }>();
+  readonly #limits: typeof pickerLimits;
+  #sumsLeft: number;
+
+  constructor(
+    private readonly slots: Slots,
+    /** What stands against any unit of these constraints there, whatever its name. */
+    private readonly crowded: (constraints: Constraints, self: string, slot: Slot) => string | undefined,
+    limits: Partial<typeof pickerLimits>,
+  ) {
+    this.#limits = { ...pickerLimits, ...limits };
+    this.#sumsLeft = this.#limits.sumsPerPass;
+  }
+
+  /** A pass begins: so many units that still find no machine may have the reasons summed up anew. */
+  beginPass(): void {
+    this.#sumsLeft = this.#limits.sumsPerPass;
+  }
+
+  forget(unit: string): void {
+    this.#refused.delete(unit);
+  }
+
+  /**
+   * The least loaded machine for this unit against which `refuse` has nothing to say. A unit that found none looks only at what has changed
+   * since: thousands of them may be waiting.
+   */
+  pick(seeker: Seeker, refuse: (slot: Slot) => string | undefined): Picked {
+    const { name } = seeker.unit;
+    const memo = this.#refused.get(name);
+    if (memo?.seeker === seeker) {
+      const changes = this.slots.changesSince(memo.version);
+      if (changes?.length === 0) return memo.picked;
+      const isPossible = (index: number) => this.slots.all[index]!.machine !== undefined && refuse(this.slots.all[index]!) === undefined;
+      if (changes && this.#sumsLeft <= 0 && ![...new Set(changes)].some(isPossible)) {
+        // The sum is a little old; a later pass says it anew.
+        this.#refused.set(name, { ...memo, version: this.slots.version });
+        return memo.picked;
+      }
+      this.#sumsLeft--;
+    }
+    const queue = this.#queue(seeker);
+    const picked = queue.pick(refuse);
+    if (picked.skipped > this.#limits.manySkips) this.#crowdedClasses.add(seeker.klass);
+    if ('slot' in picked) this.#refused.delete(name);
+    else this.#refused.set(name, { seeker, version: this.slots.version, picked });
+    return picked;
+  }
+
+  /** The least loaded machine among those that suit the first of a group. */
+  pickForGroup(first: Seeker, refuse: (slot: Slot) => string | undefined): Picked {
+    return this.#queue(first).pick(refuse);
+  }
+
+  #queue({ unit: { constraints }, selection, klass }: Seeker): Candidates {
+    // An index by what units conflict with is worth its price only where many machines are in their way.
+    const key = this.#crowdedClasses.has(klass) ? klass : selection;
+    let queue = this.#queues.get(key);
+    if (queue) this.#queues.delete(key);
+    else {
+      // No name here: nobody is called '', and a class answers for all its units.
+      const isCrowded = key === selection ? undefined : (slot: Slot) => this.crowded(constraints, '', slot);
+      queue = new Candidates(this.slots, (slot) => closed(constraints, slot.machine!), isCrowded);
+      if (this.#queues.size >= this.#limits.queues) this.#queues.delete(this.#queues.keys().next().value!);
+    }
+    this.#queues.set(key, queue);
+    return queue;
+  }
+}
