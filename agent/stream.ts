@@ -44,6 +44,8 @@ export interface StreamOptions {
 }
 
 const connectTimeoutMs = 4_000;
+/** A stream that is left has this long to send what waits in it. */
+const closeTimeoutMs = 1_000;
 /** Without an acknowledgement for this long the next server is tried: heartbeat + this + a new connection stay below the presence TTL. */
 const ackTimeoutMs = 2_500;
 /** After a whole round of silent servers it is etcd that is slow, and changing servers does not help: be patient. */
@@ -114,13 +116,25 @@ class AgentStream {
     } finally {
       signal.removeEventListener('abort', abort);
       this.#cancelTimer();
-      if (this.#socket) {
-        this.#socket.removeAllListeners();
-        // An error after this is nobody's business, but without a listener it would end the process.
-        this.#socket.on('error', () => {});
-        this.#socket.terminate();
-      }
+      if (this.#socket) this.#letGo(this.#socket);
     }
+  }
+
+  /** What was said last still goes out; a server that does not take it is not waited for. */
+  #letGo(socket: WebSocket): void {
+    const { clock, signal } = this.#options;
+    socket.removeAllListeners();
+    // An error after this is nobody's business, but without a listener it would end the process.
+    socket.on('error', () => {});
+    if (signal.aborted || socket.readyState !== WebSocket.OPEN) {
+      socket.terminate();
+      return;
+    }
+    socket.on(
+      'close',
+      clock.after(closeTimeoutMs, () => socket.terminate()),
+    );
+    socket.close();
   }
 
   #open(): void {

@@ -180,6 +180,22 @@ test('SEMANTICS 16: a server of another cluster gets nothing and is left', async
   });
 });
 
+test('SEMANTICS 16: what the agent says of a snapshot that it does not believe reaches the server that sent it', async () => {
+  for (let turn = 0; turn < 20; turn++) {
+    await withServers(1, async ({ servers, told }) => {
+      told.snapshot = (_message, send) => {
+        for (const unit of ['a.service', 'b.service'])
+          send({ type: 'event', unit, reason: 'StaleSnapshot', message: 'x'.repeat(900), warning: true });
+        return false;
+      };
+      const stream = await servers[0]!.stream();
+      welcome(stream);
+      snapshot(stream, 1);
+      for (const unit of ['a.service', 'b.service']) assert.equal((await stream.take('event')).unit, unit);
+    });
+  }
+});
+
 test('SEMANTICS 16: after a snapshot that is not believed nothing else of that stream is', async () => {
   await withServers(2, async ({ servers, told }) => {
     told.isBelieving = false;
