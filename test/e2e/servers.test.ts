@@ -6,6 +6,13 @@ import { stampingUnit, TestCluster, unitManifest, until } from '../rigs/cluster.
 
 const names = Array.from({ length: 6 }, (_, index) => `steady-${index}.service`);
 
+interface MachineOnWire {
+  readonly metadata: { readonly name: string };
+  readonly status: {
+    readonly conditions: readonly { readonly type: string; readonly status: string; readonly lastTransitionTime: string }[];
+  };
+}
+
 describe('two servers and three etcd members', () => {
   let cluster: TestCluster;
   before(async () => {
@@ -59,27 +66,27 @@ describe('two servers and three etcd members', () => {
   });
 
   test('SEMANTICS 17: the server that holds all streams killed: no presence expires, no unit moves', async () => {
-    const before = await places();
-    const stamps = (await cluster.stamps()).length;
     const [first, second] = cluster.dev.servers;
+    const readiness = async () => {
+      const { items } = await cluster.dev.list<MachineOnWire>('machines', second!.socket);
+      return items.map(({ metadata, status }) => {
+        const { status: isReady, lastTransitionTime } = status.conditions.find(({ type }) => type === 'Ready')!;
+        return [metadata.name, isReady, lastTransitionTime];
+      });
+    };
+    const before = { places: await places(), readiness: await readiness(), stamps: (await cluster.stamps()).length };
+    assert.deepEqual(
+      before.readiness.map(([, isReady]) => isReady),
+      ['True', 'True', 'True'],
+    );
     await first!.process.kill();
     // Longer than presence lives: whoever did not move its stream would be lost by now.
     await new Promise((resolve) => setTimeout(resolve, 15_000));
-    const { body } = await ask(second!.socket, '/apis/flotilla.dev/v1/machines');
-    const { items } = JSON.parse(body) as {
-      items: readonly {
-        metadata: { name: string };
-        status: { conditions: readonly { type: string; status: string; lastTransitionTime: string }[] };
-      }[];
-    };
-    for (const machine of items) {
-      const ready = machine.status.conditions.find(({ type }) => type === 'Ready');
-      assert.equal(ready?.status, 'True', machine.metadata.name);
-    }
+    assert.deepEqual(await readiness(), before.readiness, 'and nobody was lost in between');
     first!.process.start();
     await cluster.dev.untilReady(first!);
-    assert.deepEqual(await places(), before);
-    assert.equal((await cluster.stamps()).length, stamps, 'no process started or stopped');
+    assert.deepEqual(await places(), before.places);
+    assert.equal((await cluster.stamps()).length, before.stamps, 'no process started or stopped');
   });
 
   test('the leader frozen past its lease: another leads, and what the old one still wanted to write is not accepted', async () => {
