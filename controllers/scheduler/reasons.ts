@@ -1,4 +1,6 @@
 /** Sentences about why something is not placed. */
+import { shortId } from './match.js';
+import type { PlannedUnit } from './types.js';
 
 /** Reasons that are spelled out before the rest is summed up. */
 const maxReasons = 5;
@@ -23,3 +25,15 @@ export function inSum(refused: ReadonlyMap<string, number>): string {
 const isBefore = ([a, countA]: [string, number], [b, countB]: [string, number]): boolean => countA > countB || (countA === countB && a < b);
 
 export const machines = (count: number): string => `${count} ${count === 1 ? 'machine' : 'machines'}`;
+
+/** Why a unit is not to run anywhere, if so. */
+export function idleReason(unit: PlannedUnit): { reason: string; message: string } | undefined {
+  if (unit.deleting) return { reason: 'Deleting', message: `${unit.name} is being deleted` };
+  if (unit.template) return { reason: 'Template', message: `${unit.name} is a template: its instances are placed, not it` };
+  return unit.wanted === 'inactive' ? { reason: 'Inactive', message: `the desired state of ${unit.name} is inactive` } : undefined;
+}
+
+export const stopping = (machine: string, why: string | undefined): string =>
+  `waiting for machine ${shortId(machine)} to stop it${why === undefined ? '' : `: ${why}`}`;
+
+export const ambiguous = (machineID: string): string => `more than one machine id begins with ${machineID}: name it in full`;

@@ -101,3 +101,13 @@ export interface GlobalVerdict {
   /** Machines that it does not run on, and why. */
   readonly skip: ReadonlyMap<string, string>;
 }
+
+/** What a pass has decided. */
+export interface Plan {
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+  readonly globals: ReadonlyMap<string, GlobalVerdict>;
+  /** Units that these decisions ask to look at again, once they are stored. */
+  readonly again: ReadonlySet<string>;
+  /** Faults of ours: one unit that cannot be decided must not keep the others waiting (invariant 7). */
+  readonly failed: ReadonlyMap<string, unknown>;
+}
