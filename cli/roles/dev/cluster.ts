@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ask } from './ask.js';
-import { removeCgroups, removeMachineDirectory, SystemdMachine } from './machine.js';
+import { killMachineProcesses, removeCgroups, removeMachineDirectory, SystemdMachine } from './machine.js';
 import { ManagedProcess, until } from './managed-process.js';
 import { type MachineNetwork, openMachineNetwork } from './network.js';
 import { freePort } from './ports.js';
@@ -285,7 +285,8 @@ const smallHeap = ['--max-semi-space-size=1', '--v8-pool-size=1', '--optimize-fo
 
 const agentUnit = (flags: readonly string[]) => `[Unit]
 Description=Flotilla agent
-Documentation=https://flotilla.dev
+# An agent that cannot reach its cluster tries for ever: systemd must not give it up after five quick ends.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -321,8 +322,9 @@ export async function removeAbandonedClusters(parent: string): Promise<string[]>
     if (!pid && Date.now() - (await stat(directory)).mtimeMs < ownerWithinMs) continue;
     for (const entry of await readdir(directory)) {
       if (!/^m\d+$/.test(entry)) continue;
+      await killMachineProcesses(join(directory, entry));
       await removeMachineDirectory(join(directory, entry));
-      removeCgroups(`flotilla-fl${id}-${entry}`);
+      await removeCgroups(`flotilla-fl${id}-${entry}`);
     }
     await run('ip', ['link', 'del', `flo-${id}`]);
     await rm(directory, { recursive: true, force: true });

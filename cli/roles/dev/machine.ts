@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, openSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, rmdirSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Finished, must, type RunOptions, run } from './run.js';
@@ -100,8 +100,9 @@ export class SystemdMachine {
       ...Object.entries(bindReadOnly).map(([from, to]) => `--bind-ro=${from}:${to}`),
       ...Object.entries(bind).map(([from, to]) => `--bind=${from}:${to}`),
     ];
-    // Dies with us, however we end; and a cgroup of its own, or machines would share one tree and kill each other's processes.
-    this.#supervisor = spawn('setpriv', ['--pdeathsig', 'KILL', '/bin/sh', '-c', enterCgroups, 'sh', cgroupName(name), ...nspawn], {
+    // Told to power the machine off when we die, however that is: a killed nspawn would leave it running. And a cgroup of its own, or
+    // machines would share one tree and kill each other's processes.
+    this.#supervisor = spawn('setpriv', ['--pdeathsig', 'TERM', '/bin/sh', '-c', enterCgroups, 'sh', cgroupName(name), ...nspawn], {
       stdio: ['ignore', log, log],
       env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
       detached: true,
@@ -158,7 +159,7 @@ export class SystemdMachine {
     const timer = setTimeout(() => supervisor.pid !== undefined && signal(supervisor.pid), exitLimitMs);
     await ended;
     clearTimeout(timer);
-    removeCgroups(cgroupName(this.options.name));
+    await removeCgroups(cgroupName(this.options.name));
   }
 
   /** Kills it and removes everything that it was. */
@@ -169,6 +170,15 @@ export class SystemdMachine {
 
   async console(): Promise<string> {
     return readFile(join(this.options.directory, 'console.log'), 'utf8');
+  }
+}
+
+/** Ends what still runs in a machine whose supervisor is gone: every process whose `/` is the machine's overlay. */
+export async function killMachineProcesses(directory: string): Promise<void> {
+  const isRoot = (mount: string) => mount.split(' ')[4] === '/' && mount.includes(`upperdir=${join(directory, 'upper')},`);
+  for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    const mounts = await readFile(`/proc/${pid}/mountinfo`, 'utf8').catch(() => '');
+    if (mounts.split('\n').some(isRoot)) signal(Number(pid));
   }
 }
 
@@ -213,21 +223,21 @@ if ! [ -d /run/systemd/system ]; then
 fi
 exec "$@"`;
 
-/** Cgroups are empty directories once their processes are gone; rmdir wants the leaves first. */
-export function removeCgroups(name: string): void {
+/** Cgroups are empty directories once their processes are gone, which takes a moment after they were killed; rmdir wants the leaves first. */
+export async function removeCgroups(name: string): Promise<void> {
   const removeTree = (path: string): void => {
     for (const entry of readdirSync(path, { withFileTypes: true })) if (entry.isDirectory()) removeTree(join(path, entry.name));
-    try {
-      rmdirSync(path);
-    } catch (error) {
-      // A process that is just exiting still holds it; an empty cgroup harms nothing and the next run removes it.
-      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
-    }
+    rmdirSync(path);
   };
-  for (const root of cgroupRoots()) if (existsSync(join(root, name))) removeTree(join(root, name));
+  for (const tree of cgroupRoots().map((root) => join(root, name))) {
+    for (let tries = 1; existsSync(tree); tries++) {
+      try {
+        removeTree(tree);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || tries === maxCgroupTries) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
 }
-
-/** Makes sure that a directory for dev clusters exists and is ours alone. */
-export function ensurePrivateDirectory(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-}
+const maxCgroupTries = 40;
