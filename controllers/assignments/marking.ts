@@ -3,6 +3,7 @@
  * Levels, not edges (invariant 4): all of them lead to the same marks.
  */
 import type { CacheBatch, ClusterCache } from '../../api/objects/ports.js';
+import { parseKey } from '../../api/resources/keys.js';
 import { templateNameOf } from '../../api/resources/unit-name.js';
 import type { Logger } from '../../runtime/log.js';
 import type { World } from '../scheduler/world.js';
@@ -87,6 +88,10 @@ export class Marking {
     }
     for (const unit of cache.objects('units').keys()) dirty.markUnit(unit);
     for (const unit of world.unitNames()) dirty.markUnit(unit);
+    for (const key of cache.broken.keys()) {
+      const parsed = parseKey(cache.keys.root, key);
+      if (parsed.table === 'object' && parsed.plural === 'units') dirty.markUnit(parsed.name);
+    }
     for (const machine of cache.objects('machines').keys()) {
       for (const unit of cache.assignmentsOn(machine).keys()) dirty.markCopy(unit, machine);
     }

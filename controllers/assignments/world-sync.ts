@@ -130,7 +130,12 @@ export class WorldSync {
 
   #unit(name: string): void {
     const { world, sources, reader, dirty, waiting, isOrphan } = this.#options;
-    if (reader.isUnreadable(name)) return;
+    if (reader.isUnreadable(name)) {
+      world.unreadable.add(name);
+      return;
+    }
+    // Its followers may have waited for somebody to be able to read it.
+    if (world.unreadable.delete(name)) for (const follower of world.followersOf(name)) dirty.markUnit(follower);
     const source = sources.read(name);
     if (!source) {
       if (world.unit(name)) world.removeUnit(name);

@@ -51,10 +51,11 @@ export class GroupPlanner {
         continue;
       }
       const place = world.placeOf(name);
-      if (unit.broken !== undefined) {
-        if (!place) this.decisions.say(name, { go: 'unschedulable', reason: 'Invalid', message: unit.broken });
+      const broken = unit.broken ?? this.#followsUnreadable(unit);
+      if (broken !== undefined) {
+        if (!place) this.decisions.say(name, { go: 'unschedulable', reason: 'Invalid', message: broken });
         else {
-          const message = `${unit.broken}; what runs on machine ${shortId(place.machine)} is left as it is`;
+          const message = `${broken}; what runs on machine ${shortId(place.machine)} is left as it is`;
           this.decisions.say(name, {
             go: 'stay',
             machine: place.machine,
@@ -101,6 +102,12 @@ export class GroupPlanner {
     }
     this.#leaving.leaveInOrder(members, leaving);
     for (const [name, machine] of staying) if (!this.decisions.verdicts.has(name)) this.decisions.stay(name, machine);
+  }
+
+  /** Where such a leader belongs is not known, so its follower is neither placed nor stopped. */
+  #followsUnreadable({ constraints }: PlannedUnit): string | undefined {
+    const leader = constraints.machineOf.find((name) => this.world.unreadable.has(name) && !this.world.unit(name));
+    return leader && `it follows ${leader} (machineOf), which cannot be read`;
   }
 
   /** Why the units that it follows cannot take it along. */

@@ -11,6 +11,8 @@ import { type Constraints, type Copy, type PlannedMachine, type PlannedUnit, unc
 export class World {
   /** While caution lasts (SEMANTICS 22), the end of a sentence that says why: nothing moves that can wait. */
   caution: string | undefined;
+  /** Units that are there and cannot be read, or whose assignment cannot: absent from the index, and not absent (invariants 7, 13). */
+  readonly unreadable = new Set<string>();
   readonly #slots = new Slots();
   readonly #byShortId = new Map<string, Set<string>>();
   readonly #units = new Map<string, Seeker>();

@@ -539,6 +539,34 @@ test('invariant 7: a stored value that cannot be read hurts only its own unit', 
   assert.deepEqual(sim.running('3.service'), ['a']);
 });
 
+for (const about of ['Unit', 'Assignment'] as const) {
+  test(`invariant 7, SEMANTICS 21: a leader whose ${about} nobody can read takes no follower with it, whoever leads the cluster`, async (t) => {
+    const sim = await cluster(t, ['a', 'b']);
+    await sim.apply('lead.service');
+    await sim.apply('follow.service', { placement: { machineOf: ['lead.service'] } });
+    await sim.advance(1_000);
+    assert.deepEqual([sim.running('lead.service'), sim.running('follow.service')], [['a'], ['a']]);
+    const key = about === 'Unit' ? sim.keys.object('units', 'lead.service') : sim.keys.assignment(machineId('a'), 'lead.service');
+    const put = async (value: string) => {
+      const { entry } = await sim.store.get(key);
+      await sim.store.commit({ compares: [{ key, modRevision: entry!.modRevision }], operations: [{ do: 'put', key, value }] });
+    };
+    const { entry } = await sim.store.get(key);
+    await put('{');
+    await sim.servers.pop()!.end(sim);
+    sim.addServer();
+    await sim.advance(150_000);
+    assert.deepEqual(sim.running('follow.service'), ['a']);
+    assert.match(sim.condition('units', 'follow.service', 'Scheduled')?.message ?? '', /follows lead\.service.*cannot be read/);
+
+    await put(entry!.value);
+    await sim.advance(1_000);
+    assert.deepEqual(sim.agent('a').history.toSorted(), ['start follow.service', 'start lead.service']);
+    assert.equal(sim.condition('units', 'follow.service', 'Ready')?.status, 'True');
+    assert.equal(sim.condition('units', 'follow.service', 'Scheduled')?.reason, 'Assigned');
+  });
+}
+
 test('invariant 13: a table of units that is suddenly empty stops nothing', async (t) => {
   const sim = await cluster(t, ['a', 'b']);
   const units = ['1.service', '2.service', '3.service', '4.service'];
