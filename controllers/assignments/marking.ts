@@ -88,9 +88,12 @@ export class Marking {
     }
     for (const unit of cache.objects('units').keys()) dirty.markUnit(unit);
     for (const unit of world.unitNames()) dirty.markUnit(unit);
+    // What cannot be read is there all the same: unknown, it would be taken for gone.
     for (const key of cache.broken.keys()) {
       const parsed = parseKey(cache.keys.root, key);
-      if (parsed.table === 'object' && parsed.plural === 'units') dirty.markUnit(parsed.name);
+      if (parsed.table !== 'object') continue;
+      if (parsed.plural === 'units') dirty.markUnit(parsed.name);
+      if (parsed.plural === 'machines') dirty.markMachine(parsed.name);
     }
     for (const machine of cache.objects('machines').keys()) {
       for (const unit of cache.assignmentsOn(machine).keys()) dirty.markCopy(unit, machine);

@@ -21,7 +21,7 @@ export function plannedMachine(
   if (!row) {
     if (!cache.broken.has(cache.keys.object('machines', id))) return undefined;
     const nothing = { id, labels: {}, cordoned: true, draining: false, taints: [] };
-    return { ...(known ?? nothing), health: 'held', heldWhy: 'its object cannot be read' };
+    return { ...(known ?? nothing), isUnreadable: true, health: 'held', heldWhy: 'its object cannot be read' };
   }
   const { labels = {}, deletionTimestamp } = row.value.metadata;
   const spec = (row.value.spec ?? {}) as MachineSpec;

@@ -68,6 +68,8 @@ export function unsuited(constraints: Constraints, machine: PlannedMachine): str
   if (constraints.machineID !== undefined && !isPinnedTo(constraints.machineID, machine.id)) {
     return `not the machine ${shortId(constraints.machineID)}`;
   }
+  // What nobody knows of a machine moves nobody off it (invariant 7).
+  if (machine.isUnreadable) return undefined;
   for (const [key, values] of constraints.metadata) {
     const value = label(machine.labels, key);
     if (value === undefined || !values.includes(value)) return `no metadata ${values.map((wanted) => `${key}=${wanted}`).join(' or ')}`;

@@ -57,6 +57,8 @@ export type Health = 'present' | 'held' | 'lost';
 export interface PlannedMachine {
   readonly id: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Its object cannot be read: what is known of labels and taints may be old, or nothing. */
+  readonly isUnreadable?: boolean | undefined;
   readonly health: Health;
   /** Why it is held, as the end of a sentence about the machine. */
   readonly heldWhy?: string | undefined;

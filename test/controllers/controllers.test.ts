@@ -567,6 +567,45 @@ for (const about of ['Unit', 'Assignment'] as const) {
   });
 }
 
+test('invariant 7, SEMANTICS 22: a Machine that nobody can read is held: what runs there stays, whatever it asks for and whoever leads the cluster', async (t) => {
+  const sim = new SimCluster();
+  t.after(() => sim.end());
+  await sim.addMachine('a', { taints: [{ key: 'gpu', value: 'yes', effect: 'NoSchedule' }] }, { disk: 'ssd' });
+  await sim.addMachine('b');
+  await sim.start();
+  await sim.advance(25_000);
+  await sim.apply('ssd.service', { placement: { machineMetadata: ['disk=ssd'], tolerations: [{ operator: 'Exists' }] } });
+  await sim.apply('all.service', { placement: { global: true, machineMetadata: ['disk=ssd'], tolerations: [{ operator: 'Exists' }] } });
+  await sim.machine('b', { unschedulable: true });
+  await sim.rest();
+  await sim.apply('anywhere.service', { placement: { tolerations: [{ operator: 'Exists' }] } });
+  await sim.advance(3_000);
+  await sim.machine('b', {});
+  const units = ['ssd.service', 'all.service', 'anywhere.service'];
+  assert.deepEqual(
+    units.map((unit) => sim.running(unit)),
+    [['a'], ['a'], ['a']],
+  );
+  const key = sim.keys.object('machines', machineId('a'));
+  const put = async (value: string) => {
+    const { entry } = await sim.store.get(key);
+    await sim.store.commit({ compares: [{ key, modRevision: entry!.modRevision }], operations: [{ do: 'put', key, value }] });
+  };
+  const { entry } = await sim.store.get(key);
+  await put('{');
+  await sim.servers.pop()!.end(sim);
+  sim.addServer();
+  await sim.advance(150_000);
+  assert.deepEqual(
+    units.map((unit) => sim.running(unit)),
+    [['a'], ['a'], ['a']],
+  );
+  await put(entry!.value);
+  await sim.advance(3_000);
+  assert.deepEqual(sim.agent('a').history.toSorted(), ['start all.service', 'start anywhere.service', 'start ssd.service']);
+  assert.equal(sim.condition('units', 'ssd.service', 'Scheduled')?.reason, 'Assigned');
+});
+
 test('invariant 13: a table of units that is suddenly empty stops nothing', async (t) => {
   const sim = await cluster(t, ['a', 'b']);
   const units = ['1.service', '2.service', '3.service', '4.service'];
