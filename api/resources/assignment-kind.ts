@@ -39,9 +39,12 @@ export const assignmentKind: Kind = {
     {
       name: 'Machine',
       type: 'string',
-      description: 'First 8 characters of the id of the machine that it is assigned to.',
+      description: 'Hostname of the machine that it is assigned to.',
       priority: 0,
-      cell: (object) => asAssignment(object).spec?.machine.slice(0, 8) ?? nothing,
+      cell: (object, _now, machineName) => {
+        const { spec } = asAssignment(object);
+        return spec === undefined ? nothing : machineName(spec.machine);
+      },
     },
     {
       name: 'Wanted',

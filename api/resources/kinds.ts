@@ -9,8 +9,8 @@ export interface Column {
   readonly type: 'string' | 'integer' | 'date';
   readonly description: string;
   readonly priority: 0 | 1;
-  /** The cell as shown; `now` is for ages. */
-  readonly cell: (object: FlotillaObject, now: Date) => string | number | null;
+  /** The cell as shown; `now` is for ages, `machineName` tells what people call the machine with this id. */
+  readonly cell: (object: FlotillaObject, now: Date, machineName: (id: string) => string) => string | number | null;
 }
 
 export interface Kind {

@@ -42,7 +42,7 @@ const columns: readonly Column[] = [
     cell: (object) => asMachine(object).status?.info?.address ?? nothing,
   },
   {
-    name: 'Ready',
+    name: 'Status',
     type: 'string',
     description: 'Ready, NotReady or Unknown; SchedulingDisabled when it is cordoned or drained.',
     priority: 0,

@@ -6,6 +6,7 @@ import { apiVersion, type FlotillaObject, group, ObjectMeta, version } from './m
 import { humanAge } from './table.js';
 import { type Unit, UnitSpec, UnitStatus } from './unit.js';
 import { withUnitDefaults } from './unit-defaults.js';
+import { isTemplateName } from './unit-name.js';
 import { unitWarnings, validateUnit } from './unit-validation.js';
 
 /** What a cell shows when there is nothing to show: a dash keeps the columns countable for awk. */
@@ -15,8 +16,9 @@ const asUnit = (object: FlotillaObject): Unit => object as Unit;
 
 const isGlobal = ({ status }: Unit): boolean => status?.desiredMachines !== undefined;
 
-/** Why the unit is not as wanted: the sentence of the first firm condition that is not True. */
+/** Why the unit is not as wanted: the sentence of the first firm condition that is not True. A template is ready on no machine at all. */
 function trouble(unit: Unit): string | null {
+  if (isTemplateName(unit.metadata.name)) return null;
   for (const type of ['Scheduled', 'Ready', 'UpToDate']) {
     const condition = conditionOf(unit, type);
     if (condition !== undefined && condition.status !== 'True') return condition.message || condition.reason;
@@ -55,9 +57,13 @@ const columns: readonly Column[] = [
   {
     name: 'Machine',
     type: 'string',
-    description: 'First 8 characters of the id of the machine that it is assigned to, or "global".',
+    description: 'Hostname of the machine that it is assigned to, or "global".',
     priority: 0,
-    cell: (object) => (isGlobal(asUnit(object)) ? 'global' : (asUnit(object).status?.machine?.slice(0, 8) ?? nothing)),
+    cell: (object, _now, machineName) => {
+      const { status } = asUnit(object);
+      if (isGlobal(asUnit(object))) return 'global';
+      return status?.machine === undefined ? nothing : machineName(status.machine);
+    },
   },
   {
     name: 'Ready',

@@ -84,7 +84,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     limits,
     log,
     snapshots: new Snapshots(clock, limits),
-    frames: new EventFrames(clock),
+    frames: new EventFrames({ cache, clock }),
     watchQuota: new StreamQuota('watches', { all: limits.maxWatches, perIdentity: limits.maxWatchesPerIdentity }),
     watchMetrics: watchMetrics(metrics),
     closing: closing.signal,

@@ -15,7 +15,7 @@ import { negotiate } from './negotiation.js';
 import type { Component } from './ports.js';
 import { queryOf, readOptions } from './query.js';
 import { sendJson } from './reads.js';
-import { renderList, renderObject } from './representation.js';
+import { renderList, renderObject, viewOf } from './representation.js';
 import { groupPath } from './rest.js';
 import type { Route } from './routes.js';
 import { selection } from './selection.js';
@@ -77,7 +77,7 @@ export const servedComponents: ServedResource = { kind: componentKind, verbs: ['
 
 export interface ComponentPorts {
   readonly store: Pick<Store, 'members' | 'get'>;
-  readonly cache: Pick<ClusterCache, 'keys' | 'presences' | 'revision' | 'synced'>;
+  readonly cache: Pick<ClusterCache, 'fragment' | 'keys' | 'presences' | 'revision' | 'synced'>;
   readonly clock: Clock;
   /** This server's name, as it writes it into presence and leadership. */
   readonly serverName: string;
@@ -172,7 +172,7 @@ export function componentRoutes(ports: ComponentPorts): Route[] {
         const all = await objects();
         const metadata = { resourceVersion: listVersion(ports.cache.revision) };
         const found = matches ? all.filter(matches) : all;
-        return sendJson(reply, 200, [...renderList(componentKind, found, metadata, as, ports.clock.now())].join(''));
+        return sendJson(reply, 200, [...renderList(componentKind, found, metadata, as, viewOf(ports))].join(''));
       },
     },
     {
@@ -189,7 +189,7 @@ export function componentRoutes(ports: ComponentPorts): Route[] {
         const name = paramsOf(request).name!;
         const object = (await objects()).find(({ metadata }) => metadata.name === name);
         if (object === undefined) throw notFound(componentKind, name);
-        return sendJson(reply, 200, renderObject(componentKind, object, as, ports.clock.now()));
+        return sendJson(reply, 200, renderObject(componentKind, object, as, viewOf(ports)));
       },
     },
   ];

@@ -12,7 +12,7 @@ import { holdOpen, openStream, watchSink } from './http-stream.js';
 import { negotiate } from './negotiation.js';
 import { cutPage, decodeContinue, encodeContinue } from './paging.js';
 import { flag, queryOf, type ReadOptions, readOptions, watchOptions } from './query.js';
-import { type ListMeta, renderList, renderObject } from './representation.js';
+import { type ListMeta, renderList, renderObject, viewOf } from './representation.js';
 import type { RestPorts } from './rest.js';
 import { selection } from './selection.js';
 import { runWatch, startWatch } from './watch.js';
@@ -55,7 +55,7 @@ export function getHandler(ports: RestPorts, kind: Kind) {
     await fresh(ports, options);
     const object = ports.cache.joined(kind.plural, name);
     if (object === undefined) throw notFound(kind, name);
-    return sendJson(reply, 200, renderObject(kind, object, as, ports.clock.now()));
+    return sendJson(reply, 200, renderObject(kind, object, as, viewOf(ports)));
   };
 }
 
@@ -68,7 +68,7 @@ export function listHandler(ports: RestPorts, kind: Kind) {
     const matches = selection(kind, options);
     await fresh(ports, options);
     const { objects, metadata } = listPage(ports, kind, options, matches);
-    const pieces = renderList(kind, objects, metadata, as, ports.clock.now());
+    const pieces = renderList(kind, objects, metadata, as, viewOf(ports));
     const first = pieces.next();
     // Most lists are one piece and go out whole; long ones are written at the client's pace.
     const second = pieces.next();

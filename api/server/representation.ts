@@ -1,6 +1,8 @@
 /** Objects as JSON text in the form that the client asked for: whole, as rows of a Table, or their metadata alone. */
-import type { Joined } from '../objects/ports.js';
+import type { Clock } from '../../runtime/clock.js';
+import type { ClusterCache, Joined } from '../objects/ports.js';
 import type { Column, Kind } from '../resources/kinds.js';
+import type { MachineStatus } from '../resources/machine.js';
 import { apiVersionOf } from '../resources/registry.js';
 import type { Representation } from './negotiation.js';
 
@@ -33,18 +35,30 @@ function rowObject(object: Joined, form: TableForm): object | null {
   return { kind: 'PartialObjectMetadata', apiVersion: metaApiVersion(form.version), metadata };
 }
 
+/** What a row is seen from: ages count until now, machines go by the names that they have now. */
+export interface View {
+  readonly now: Date;
+  readonly machineName: (id: string) => string;
+}
+
+/** Hostnames are the agents' word; a machine that has never told one goes by the beginning of its id. */
+export const viewOf = ({ cache, clock }: { readonly cache: Pick<ClusterCache, 'fragment'>; readonly clock: Clock }): View => ({
+  now: clock.now(),
+  machineName: (id) => (cache.fragment('machines', id)?.value as MachineStatus | undefined)?.info?.hostname || id.slice(0, 8),
+});
+
 /** One object that is not as its schema says must not take the list of all others with it (invariant 7). */
-function cell(column: Column, object: Joined, now: Date): string | number | null {
+function cell(column: Column, object: Joined, { now, machineName }: View): string | number | null {
   try {
-    return column.cell(object, now);
+    return column.cell(object, now, machineName);
   } catch (error) {
     if (error instanceof TypeError || error instanceof RangeError) return '<invalid>';
     throw error;
   }
 }
 
-const row = (kind: Kind, object: Joined, form: TableForm, now: Date): string =>
-  JSON.stringify({ cells: kind.columns.map((column) => cell(column, object, now)), object: rowObject(object, form) });
+const row = (kind: Kind, object: Joined, form: TableForm, view: View): string =>
+  JSON.stringify({ cells: kind.columns.map((column) => cell(column, object, view)), object: rowObject(object, form) });
 
 const partial = (object: Joined, version: 'v1' | 'v1beta1'): string =>
   JSON.stringify({ kind: 'PartialObjectMetadata', apiVersion: metaApiVersion(version), metadata: object.metadata });
@@ -53,7 +67,7 @@ const partial = (object: Joined, version: 'v1' | 'v1beta1'): string =>
 const opened = (envelope: object, items: string): string => `${JSON.stringify(envelope).slice(0, -1)},"${items}":[`;
 
 /** One object, as the answer to a GET or a write. */
-export function renderObject(kind: Kind, object: Joined, as: Representation, now: Date): string {
+export function renderObject(kind: Kind, object: Joined, as: Representation, view: View): string {
   if (as.form === 'object') return JSON.stringify(object);
   if (as.form === 'metadata') return partial(object, as.version);
   const envelope = {
@@ -62,14 +76,14 @@ export function renderObject(kind: Kind, object: Joined, as: Representation, now
     metadata: { resourceVersion: object.metadata.resourceVersion },
     columnDefinitions: columnDefinitions(kind),
   };
-  return `${opened(envelope, 'rows')}${row(kind, object, as, now)}]}`;
+  return `${opened(envelope, 'rows')}${row(kind, object, as, view)}]}`;
 }
 
 /** About this many characters are gathered before a piece of a list is handed on: few writes, and no list whole in memory twice. */
 const pieceLength = 128 * 1024;
 
 /** A list, piece by piece: the objects are a snapshot, so that the pieces may be written at the reader's pace. */
-export function* renderList(kind: Kind, objects: readonly Joined[], metadata: ListMeta, as: Representation, now: Date): Generator<string> {
+export function* renderList(kind: Kind, objects: readonly Joined[], metadata: ListMeta, as: Representation, view: View): Generator<string> {
   let piece: string;
   let item: (object: Joined) => string;
   switch (as.form) {
@@ -84,7 +98,7 @@ export function* renderList(kind: Kind, objects: readonly Joined[], metadata: Li
     case 'table': {
       const table = { kind: 'Table', apiVersion: metaApiVersion(as.version), metadata, columnDefinitions: columnDefinitions(kind) };
       piece = opened(table, 'rows');
-      item = (object) => row(kind, object, as, now);
+      item = (object) => row(kind, object, as, view);
     }
   }
   let first = true;
@@ -103,15 +117,15 @@ export function* renderList(kind: Kind, objects: readonly Joined[], metadata: Li
  * The object of a watch event. In a Table only the first event of a watch carries the columns, as kubectl expects; a bookmark or a
  * deletion looks like any other event.
  */
-export function renderEventObject(kind: Kind, object: Joined, as: Representation, now: Date, withColumns: boolean): string {
-  if (as.form !== 'table' || withColumns) return renderObject(kind, object, as, now);
+export function renderEventObject(kind: Kind, object: Joined, as: Representation, view: View, withColumns: boolean): string {
+  if (as.form !== 'table' || withColumns) return renderObject(kind, object, as, view);
   const envelope = {
     kind: 'Table',
     apiVersion: metaApiVersion(as.version),
     metadata: { resourceVersion: object.metadata.resourceVersion },
     columnDefinitions: null,
   };
-  return `${opened(envelope, 'rows')}${row(kind, object, as, now)}]}`;
+  return `${opened(envelope, 'rows')}${row(kind, object, as, view)}]}`;
 }
 
 /** The object of a BOOKMARK: nothing but a resourceVersion, and the mark that ends the initial events. */

@@ -10,7 +10,7 @@ import type { Kind } from '../resources/kinds.js';
 import type { ServerLimits } from './limits.js';
 import type { Representation } from './negotiation.js';
 import type { WatchOptions } from './query.js';
-import { formKey, renderBookmark, renderEventObject } from './representation.js';
+import { formKey, renderBookmark, renderEventObject, viewOf } from './representation.js';
 
 type EventType = ObjectEvent['type'];
 export type Matches = (object: Joined) => boolean;
@@ -42,15 +42,15 @@ interface Frame {
 export class EventFrames {
   readonly #frames = new WeakMap<ObjectEvent, Map<string, Frame>>();
 
-  constructor(private readonly clock: Clock) {}
+  constructor(private readonly ports: Pick<WatchPorts, 'cache' | 'clock'>) {}
 
   of(kind: Kind, event: ObjectEvent, seen: { type: EventType; object: Joined }, as: Representation, withColumns: boolean): Buffer {
     const key = `${seen.type} ${formKey(as)} ${withColumns}`;
-    const second = as.form === 'table' ? Math.floor(this.clock.monotonicMs() / 1000) : 0;
+    const second = as.form === 'table' ? Math.floor(this.ports.clock.monotonicMs() / 1000) : 0;
     const known = this.#frames.get(event) ?? new Map<string, Frame>();
     const frame = known.get(key);
     if (frame?.second === second) return frame.bytes;
-    const bytes = Buffer.from(eventLine(seen.type, renderEventObject(kind, seen.object, as, this.clock.now(), withColumns)));
+    const bytes = Buffer.from(eventLine(seen.type, renderEventObject(kind, seen.object, as, viewOf(this.ports), withColumns)));
     known.set(key, { second, bytes });
     this.#frames.set(event, known);
     return bytes;
@@ -126,7 +126,7 @@ export async function runWatch(
   // The initial state goes out at the client's pace; what changes meanwhile waits in the hub's memory, not in ours.
   for (const object of start.initial ?? []) {
     if (matches && !matches(object)) continue;
-    sink.write([eventLine('ADDED', renderEventObject(kind, object, as, clock.now(), withColumns))]);
+    sink.write([eventLine('ADDED', renderEventObject(kind, object, as, viewOf(ports), withColumns))]);
     withColumns = false;
     if (sink.backlogBytes > initialHighWaterBytes) {
       await sink.drained();

@@ -8,7 +8,7 @@ import { bytesOf, parseJson, parseObject } from './body.js';
 import { acceptedPatches, mediaType, negotiate, patchType } from './negotiation.js';
 import { dryRunOf, queryOf, readOptions, type WriteQuery, wholeNumber, writeQuery } from './query.js';
 import { sendJson } from './reads.js';
-import { renderObject } from './representation.js';
+import { renderObject, viewOf } from './representation.js';
 import type { RestPorts } from './rest.js';
 import { warningHeaders } from './status.js';
 
@@ -26,7 +26,7 @@ function sendWritten(ports: RestPorts, kind: Kind, request: FastifyRequest, repl
   if (written.warnings.length > 0) reply.header('warning', warningHeaders(written.warnings));
   // For our own client, which says what became of each manifest; Kubernetes' clients find it out by asking before and after.
   reply.header('flotilla-write', written.created ? 'created' : written.changed ? 'configured' : 'unchanged');
-  return sendJson(reply, written.created ? 201 : 200, renderObject(kind, written.object, as, ports.clock.now()));
+  return sendJson(reply, written.created ? 201 : 200, renderObject(kind, written.object, as, viewOf(ports)));
 }
 
 /** Everything that can be wrong with the request itself is found before anything is written. */

@@ -33,7 +33,8 @@ export function planMachine(facts: MachineFacts): { fragment: MachineFragment; e
   const info = presence?.info ?? before?.info;
   const ready = readiness(facts);
   const conditions = [condition({ type: 'Ready', ...ready }, before?.conditions, now, generation)];
-  if (caution) {
+  // Without units there is nothing to hold, and in a new cluster nothing to tell. That too many are lost is remembered by this condition.
+  if (caution && (units > 0 || caution.reason === 'TooManyLost')) {
     conditions.push(
       condition(
         { type: 'Caution', status: 'True', reason: caution.reason, message: `its units are not moved: ${caution.why}` },

@@ -5,10 +5,14 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { parseManifests } from '../../api/resources/manifests.js';
 import { run } from '../../cli/roles/dev/run.js';
 import { program, until } from '../rigs/cluster.js';
 
 const manifests = join(dirname(dirname(program)), 'manifests/quickstart');
+const examples = readdirSync(manifests).flatMap((file) =>
+  parseManifests(file, readFileSync(join(manifests, file), 'utf8')).documents.map(({ object }) => object.metadata.name),
+);
 const parent = '/run/flotilla-dev';
 
 /** One `flotilla dev`, and what it has said so far. */
@@ -98,6 +102,7 @@ describe('flotilla dev', () => {
       const cluster = dev('--machines', '2', '--apply', manifests);
       const id = await cluster.id();
       await cluster.isUp();
+      for (const name of examples) assert.match(cluster.said, new RegExp(`unit/${name} created`), 'every example is applied');
       assert.match(cluster.said, /hello\.service +launched +active +running/, `round ${round}`);
       assert.match(cluster.said, /In a second terminal:\n(?: {2}export FLOTILLA_ENDPOINT=\S+\n)?(?: {2}\S.* {3}\S.*\n){5}/);
       assert.notDeepEqual(await traces(id), [], 'else this test could not see what is left');

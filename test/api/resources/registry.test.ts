@@ -7,7 +7,7 @@ const now = new Date('2026-01-01T01:00:00Z');
 const created = '2026-01-01T00:00:00Z';
 const rowOf = (plural: string, object: FlotillaObject, wide = false): string => {
   const columns = kindByPlural(plural)!.columns.filter(({ priority }) => wide === (priority === 1));
-  return columns.map((column) => column.cell(object, now)).join(' | ');
+  return columns.map((column) => column.cell(object, now, (id) => id.slice(0, 8))).join(' | ');
 };
 const condition = (type: string, status: string, message = '') => ({ type, status, reason: 'R', message, lastTransitionTime: created });
 

@@ -81,7 +81,7 @@ function rig(query: string, as: Representation = { form: 'object' }) {
   const gone = new AbortController();
   const closing = new AbortController();
   const options = watchOptions(new URLSearchParams(query));
-  const frames = new EventFrames(clock);
+  const frames = new EventFrames({ cache, clock });
   const run = () =>
     runWatch(
       { cache, hub, clock, random: () => 0.5, limits, frames },
@@ -222,7 +222,7 @@ test('watch: what the hub replays does not count against a client that just came
 
 test('watch: an event is made into bytes once for all who watch it in the same form', () => {
   const clock = new ManualClock();
-  const frames = new EventFrames(clock);
+  const frames = new EventFrames({ cache: { fragment: () => undefined } as unknown as ClusterCache, clock });
   const change = event('MODIFIED', red, blue);
   const seen = { type: 'MODIFIED', object: red } as const;
   const table: Representation = { form: 'table', version: 'v1', includeObject: 'Metadata' };
