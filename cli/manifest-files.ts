@@ -20,6 +20,10 @@ export async function loadManifests(paths: readonly string[], options: { recursi
   for (const path of paths) {
     for (const file of await filesOf(path, options.recursive ?? false)) {
       const text = file === '-' ? await readStdin() : await readFile(file, 'utf8').catch(unreadable(file));
+      if (file === '-' && isUnitFile(text))
+        throw usageError(
+          'standard input is a unit file, which has its name from its file: -f web.service, or a manifest with the text in spec.content',
+        );
       const parsed = parseManifests(file === '-' ? 'standard input' : file, text);
       documents.push(...parsed.documents);
       errors.push(...parsed.errors);
@@ -50,6 +54,9 @@ const unreadable = (file: string) => (error: NodeJS.ErrnoException) => {
   const why = error.code === 'ENOENT' ? 'no such file or directory' : error.code === 'EACCES' ? 'no permission to read it' : error.message;
   throw new CliError(`${file}: ${why}`);
 };
+
+/** A section header comes first, which no YAML document can begin with in a line of its own but a list of one word. */
+const isUnitFile = (text: string): boolean => /^(?:\s*(?:[#;].*)?\n)*\[[A-Z][A-Za-z-]*\]\s*\n/.test(text);
 
 async function readStdin(): Promise<string> {
   const chunks: Buffer[] = [];

@@ -1,6 +1,7 @@
 /** `flotilla completion bash|zsh|fish`: verbs and flags from the program itself, names of objects from the server. */
 import type { Command } from 'commander';
 import { usageError } from '../exit.js';
+import { knownKinds } from '../known-kinds.js';
 import { print } from '../output.js';
 
 export function completion(program: Command, shell: string): void {
@@ -20,7 +21,10 @@ export function completion(program: Command, shell: string): void {
       return;
     case 'fish':
       print(`complete -c flotilla -f\n${verbs.map(({ name, about }) => `complete -c flotilla -n __fish_use_subcommand -a ${name} -d '${about.replaceAll("'", "\\'")}'`).join('\n')}
-complete -c flotilla -n 'not __fish_use_subcommand' -a '(flotilla get units -o name 2>/dev/null | string replace -r ".*/" "")'
+complete -c flotilla -n '__fish_seen_subcommand_from apply diff delete' -s f -r -F
+complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait explain' -a '${knownKinds.map(({ plural }) => plural).join(' ')}'
+complete -c flotilla -n '__fish_seen_subcommand_from cordon uncordon drain failover' -a '(flotilla get machines --no-headers 2>/dev/null | awk "{ print \\$2 }")'
+complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait logs' -a '(flotilla get units -o name 2>/dev/null | string replace -r ".*/" "")'
 `);
       return;
     default:
@@ -28,13 +32,18 @@ complete -c flotilla -n 'not __fish_use_subcommand' -a '(flotilla get units -o n
   }
 }
 
+/** Which words follow a verb: kinds and their objects, machines by hostname, units, or files (readline's own completion). */
 const bash = (words: string, cases: string) => `_flotilla() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" words=""
+  local current="\${COMP_WORDS[COMP_CWORD]}" previous="\${COMP_WORDS[COMP_CWORD-1]}" words="" kinds="${knownKinds.map(({ plural }) => plural).join(' ')}"
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W "${words}" -- "$current"))
     return
   fi
+  case "$previous" in
+    -f|--filename) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    -o|--output) COMPREPLY=($(compgen -W "wide json yaml name" -- "$current")); return ;;
+  esac
   if [[ "$current" == -* ]]; then
     case "\${COMP_WORDS[1]}" in
 ${cases}
@@ -43,14 +52,20 @@ ${cases}
     return
   fi
   case "\${COMP_WORDS[1]}" in
-    apply|diff|submit) COMPREPLY=($(compgen -f -- "$current")) ;;
     get|describe|delete|wait)
-      if [ "$COMP_CWORD" -eq 2 ]; then words="units machines assignments events components"
-      else words="$(flotilla get "\${COMP_WORDS[2]}" -o name 2>/dev/null | sed 's,.*/,,')"; fi
-      COMPREPLY=($(compgen -W "$words" -- "$current")) ;;
-    cordon|uncordon|drain) COMPREPLY=($(compgen -W "$(flotilla get machines -o name 2>/dev/null | sed 's,.*/,,')" -- "$current")) ;;
-    *) COMPREPLY=($(compgen -W "$(flotilla get units -o name 2>/dev/null | sed 's,.*/,,')" -- "$current")) ;;
+      if [[ "$current" == */* ]]; then words="$(flotilla get "\${current%%/*}" -o name 2>/dev/null)"
+      elif [ "$COMP_CWORD" -eq 2 ]; then words="$kinds"
+      elif [[ "\${COMP_WORDS[2]}" == m* ]]; then words="$(_flotilla_machines)"
+      else words="$(flotilla get "\${COMP_WORDS[2]}" -o name 2>/dev/null | sed 's,.*/,,')"; fi ;;
+    cordon|uncordon|drain|failover) words="$(_flotilla_machines)" ;;
+    logs) words="$(flotilla get units -o name 2>/dev/null | sed 's,.*/,,')" ;;
+    explain) words="$kinds" ;;
+    token) words="create" ;;
+    completion) words="bash zsh fish" ;;
+    help) words="${words}" ;;
   esac
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
+_flotilla_machines() { flotilla get machines --no-headers 2>/dev/null | awk '{ print $2 }'; }
 complete -F _flotilla flotilla
 `;

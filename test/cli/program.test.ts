@@ -124,6 +124,12 @@ describe('the command line', () => {
     assert.match(stderr, /flotilla: standard input:\d+: spec\.content: line 2: nonsense/);
   });
 
+  test('a unit file on standard input has no name, and the sentence says what to do', async () => {
+    const { code, stderr } = await flotilla(['apply', '-f', '-'], '# ours\n[Service]\nExecStart=/bin/true\n');
+    assert.equal(code, 2);
+    assert.match(stderr, /^flotilla: standard input is a unit file, which has its name from its file/);
+  });
+
   test('fields that only an imperative verb changed are taken back without a question, others are not', async () => {
     const conflict = (manager: string) => ({
       status: 409,
