@@ -3,6 +3,7 @@ import { type ManifestDocument, manifestErrorText } from '../../api/resources/ma
 import { ServerError } from '../client.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
+import { imperativeManager } from '../field-managers.js';
 import { listAll } from '../listing.js';
 import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';
@@ -20,9 +21,6 @@ export interface ApplyOptions {
 
 /** Applies at a time; the server groups them into few transactions. */
 const parallel = 32;
-
-/** Imperative verbs write under this name (SEMANTICS 26). What they changed, a manifest may take back without a question. */
-export const imperativeManager = 'flotilla-cli';
 
 export const applyType = 'application/apply-patch+yaml';
 

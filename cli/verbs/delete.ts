@@ -1,9 +1,7 @@
 /** `flotilla delete`: asks for the deletion, then waits until process, file and object are gone, saying for whom it waits. */
-import { manifestErrorText } from '../../api/resources/manifests.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { listAll } from '../listing.js';
-import { loadManifests } from '../manifest-files.js';
 import { conditionOf, type WireObject } from '../objects.js';
 import { complain, printLine, say } from '../output.js';
 import { followObject } from './wait.js';
@@ -52,6 +50,11 @@ export async function remove(context: Context, words: readonly string[], options
 async function wanted(context: Context, words: readonly string[], options: DeleteOptions): Promise<{ kind: KindInfo; name: string }[]> {
   if (options.filename.length > 0) {
     if (words.length > 0) throw usageError('either -f FILE or KIND NAME, not both');
+    // Only here: to read manifests means to load all that knows them.
+    const [{ loadManifests }, { manifestErrorText }] = await Promise.all([
+      import('../manifest-files.js'),
+      import('../../api/resources/manifests.js'),
+    ]);
     const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
     const [first] = errors;
     if (first) throw new CliError(manifestErrorText(first));

@@ -2,10 +2,10 @@
 import { renderTable } from '../../api/resources/table.js';
 import { type Context, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
+import { imperativeManager } from '../field-managers.js';
 import { listMachines, machineLabel, resolveMachine } from '../machines.js';
 import { conditionOf, type WireMachine, type WireObject } from '../objects.js';
 import { complain, print, printLine, say } from '../output.js';
-import { imperativeManager } from './apply.js';
 import { followObject } from './wait.js';
 
 /** After this long without an end, a drain says what it is waiting for. */

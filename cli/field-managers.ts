@@ -1,0 +1,2 @@
+/** Imperative verbs write under this name (SEMANTICS 26). What they changed, a manifest may take back without a question. */
+export const imperativeManager = 'flotilla-cli';
