@@ -64,19 +64,31 @@ export function ensureDebianPackages(packages) {
   // Debian starts a service as it installs it, unless this file says no (101). Only for this call; an administrator's own file stays.
   const policy = '/usr/sbin/policy-rc.d';
   const isOurs = !existsSync(policy);
+  // A Ctrl-C ends apt, and must not end us before that file is gone again.
+  let isInterrupted = false;
+  const interrupt = () => {
+    isInterrupted = true;
+  };
+  process.on('SIGINT', interrupt);
   if (isOurs) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  let failure;
   try {
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
     const apt = (...args) =>
       spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=120', ...args], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
     const updated = apt('update');
     const installed = apt('install', '-y', '--no-install-recommends', ...missing);
-    if (installed.status !== 0) {
-      say(`${updated.stderr}${installed.stdout}${installed.stderr}`.trimEnd().split('\n').slice(-20).join('\n'));
-      fail(`${command} failed; what it said stands above`);
-    }
+    if (installed.signal) isInterrupted = true;
+    if (installed.status !== 0)
+      failure = `${updated.stderr}${installed.stdout}${installed.stderr}`.trimEnd().split('\n').slice(-20).join('\n');
   } finally {
     if (isOurs) rmSync(policy, { force: true });
+    process.off('SIGINT', interrupt);
+  }
+  if (isInterrupted) process.exit(130);
+  if (failure !== undefined) {
+    say(failure);
+    fail(`${command} failed; what it said stands above`);
   }
   const still = missingPackages(packages);
   if (still.length > 0) fail(`still missing after apt-get: ${still.join(', ')}`);
