@@ -77,9 +77,9 @@ export function ensureDebianPackages(packages) {
     const apt = (...args) =>
       spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=120', ...args], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
     const updated = apt('update');
-    const installed = apt('install', '-y', '--no-install-recommends', ...missing);
+    const installed = updated.signal ? updated : apt('install', '-y', '--no-install-recommends', ...missing);
     if (installed.signal) isInterrupted = true;
-    if (installed.status !== 0)
+    else if (installed.status !== 0)
       failure = `${updated.stderr}${installed.stdout}${installed.stderr}`.trimEnd().split('\n').slice(-20).join('\n');
   } finally {
     if (isOurs) rmSync(policy, { force: true });
