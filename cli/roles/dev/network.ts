@@ -1,5 +1,5 @@
 /** A bridge with a private /24 for the machines of one dev cluster: free names and subnets are looked for, nothing leaves the host. */
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { must, run } from './run.js';
 
 export interface MachineNetwork {
@@ -33,7 +33,10 @@ export async function openMachineNetwork(id: string): Promise<MachineNetwork> {
     // A whole /16 of somebody else's is left alone: their routes may be wider than the addresses that we see.
     const wider = subnet.slice(0, subnet.lastIndexOf('.') + 1);
     if (taken.some((address) => address.startsWith(wider))) continue;
-    await must('ip', ['link', 'add', bridge, 'type', 'bridge']);
+    // An address of its own: a bridge without one takes the lowest of its ports', so it changes when that machine is killed, and the others
+    // go on sending to an address that nobody has, until their neighbour tables forget it.
+    const address = ['02', ...randomBytes(5).toString('hex').match(/../g)!].join(':');
+    await must('ip', ['link', 'add', bridge, 'address', address, 'type', 'bridge']);
     await must('ip', ['addr', 'add', `${subnet}.1/24`, 'dev', bridge]);
     await must('ip', ['link', 'set', bridge, 'up']);
     return {
