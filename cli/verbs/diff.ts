@@ -1,4 +1,5 @@
 /** `flotilla diff`: what apply would change, as a unified diff. Exit 0 nothing, 1 something, 2 an error. */
+import { createHmac, randomBytes } from 'node:crypto';
 import { createTwoFilesPatch } from 'diff';
 import { manifestErrorText } from '../../api/resources/manifests.js';
 import { printYaml } from '../../api/resources/yaml.js';
@@ -52,7 +53,8 @@ export async function diff(context: Context, options: DiffOptions): Promise<numb
   return hasErrors ? exit.error : differs ? exit.differs : exit.same;
 }
 
-async function patchText(title: string, before: WireObject | undefined, after: WireObject | undefined): Promise<string> {
+/** The difference as a unified diff; '' when a person would see none. */
+export async function patchText(title: string, before: WireObject | undefined, after: WireObject | undefined): Promise<string> {
   const [old, fresh] = [before, after].map((object) => (object === undefined ? '' : printYaml(comparable(object))));
   if (old === fresh) return '';
   const absent = '/dev/null';
@@ -92,10 +94,15 @@ function inOrder(value: unknown): unknown {
   return Object.fromEntries(sorted.map(([key, child]) => [key, inOrder(child)]));
 }
 
-/** A Secret's values are shown as their kind of change only: equal values mask alike, so a changed one is still seen to change. */
+/** Made anew by each run, so that a mask says nothing about the value to whoever reads the diff later. */
+const maskKey = randomBytes(32);
+
+/** Equal values mask alike and different ones do not: a changed secret is seen to change, and not what it is. */
+const masked = (value: unknown): string => `*** (${createHmac('sha256', maskKey).update(JSON.stringify(value)).digest('hex').slice(0, 8)})`;
+
 function maskSecrets(object: WireObject | Record<string, unknown>): unknown {
   if ((object as WireObject).kind !== 'Secret') return object;
   const spec = ((object as WireObject).spec ?? {}) as Record<string, unknown>;
-  const data = Object.fromEntries(Object.keys((spec.data as object) ?? {}).map((key) => [key, '***']));
+  const data = Object.fromEntries(Object.entries((spec.data as object) ?? {}).map(([key, value]) => [key, masked(value)]));
   return { ...object, spec: { ...spec, data } };
 }

@@ -1,25 +1,14 @@
-/** From the verdict on a global unit to writes: one for each machine's copy, and one for its counts. */
-import type { ClusterCache } from '../../api/objects/ports.js';
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
-import type { Clock } from '../../runtime/clock.js';
 import type { ControllerEvent } from '../events.js';
 import type { GlobalVerdict } from '../scheduler/types.js';
 import type { Job } from './committer.js';
-import type { Marks } from './dirty.js';
 import { globalFragment, type PairChange, planPair, planRollout } from './global-plan.js';
-import type { Pace } from './pace.js';
 import { sameFragment } from './plan.js';
-import type { FactsReader } from './read.js';
-import type { UnitSource, UnitSources } from './source.js';
+import type { UnitSource } from './source.js';
+import type { VerdictPorts } from './unit-jobs.js';
 import { fragmentWrite, pairWrite, type Rows, unitWrite } from './write.js';
 
-export interface GlobalJobsOptions {
-  readonly cache: ClusterCache;
-  readonly clock: Clock;
-  readonly sources: UnitSources;
-  readonly reader: FactsReader;
-  readonly pace: Pace;
-  readonly marks: Pick<Marks, 'setUnitDue'>;
+export interface GlobalJobsOptions extends VerdictPorts {
   readonly limits: { readonly countsEveryMs: number };
 }
 

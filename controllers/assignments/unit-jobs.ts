@@ -11,13 +11,17 @@ import type { FactsReader } from './read.js';
 import type { UnitSources } from './source.js';
 import { unitWrite } from './write.js';
 
-export interface UnitJobsOptions {
+/** What it takes to turn a verdict on any unit into writes. */
+export interface VerdictPorts {
   readonly cache: ClusterCache;
   readonly clock: Clock;
   readonly sources: UnitSources;
   readonly reader: FactsReader;
   readonly pace: Pace;
   readonly marks: Pick<Marks, 'setUnitDue'>;
+}
+
+export interface UnitJobsOptions extends VerdictPorts {
   readonly limits: { readonly messagesEveryMs: number };
 }
 
