@@ -19,6 +19,7 @@ export class Freshness {
   }
 
   private async after(previous: Promise<void> | undefined): Promise<void> {
+    // Whoever asked for that read was told of its failure; here it only has to be over.
     await previous?.catch(() => {});
     this.reading = this.next;
     this.next = undefined;

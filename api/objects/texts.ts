@@ -47,6 +47,7 @@ export class Texts {
   /** Runs the write that puts the text, while others who would put it wait. */
   async introduce<T>(hash: string, write: () => Promise<T>): Promise<T> {
     const writing = write();
+    // Its own caller is told how it ended; whoever waits looks for the text afterwards.
     const settled = writing.catch(() => {});
     this.introductions.set(hash, settled);
     try {

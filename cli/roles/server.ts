@@ -147,6 +147,7 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
     });
     return async () => {
       stop.abort(new Error('this server stops'));
+      // A fault was logged above, when it happened.
       await running.catch(() => undefined);
       await recorder.stop();
     };
