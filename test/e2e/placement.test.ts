@@ -116,9 +116,12 @@ describe('placement on three machines', () => {
       unitManifest('old-id.service', stampingUnit({ sections: `[X-Fleet]\nX-ConditionMachineID=${idOf('m2')}\n` })),
       unitManifest('old-metadata.service', stampingUnit({ sections: '[X-Fleet]\nX-ConditionMachineMetadata=zone=z3\n' })),
       unitManifest('old-of.service', stampingUnit({ sections: '[X-Fleet]\nX-ConditionMachineOf=old-metadata.service\n' })),
-      unitManifest('old-conflict.service', stampingUnit({ sections: '[X-Fleet]\nX-Conflicts=old-id.service\nMachineMetadata=zone=z2\n' })),
     );
     assert.deepEqual(await placesOf('old-id.service', 'old-metadata.service', 'old-of.service'), ['m2', 'm3', 'm3']);
+    // Only now: of two that conflict, the one that was placed first stays.
+    await cluster.apply(
+      unitManifest('old-conflict.service', stampingUnit({ sections: '[X-Fleet]\nX-Conflicts=old-id.service\nMachineMetadata=zone=z2\n' })),
+    );
     assert.match(await whyNot('old-conflict.service'), /conflict with old-id\.service/);
   });
 
