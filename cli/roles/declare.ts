@@ -1,7 +1,6 @@
 /** The roles on the command line: `server`, `agent`, `dev`. Declared here, loaded when they run. */
 import { type Command, Option } from 'commander';
-
-const collect = (value: string, previous: readonly string[]): string[] => [...previous, ...value.split(',')];
+import { collect } from '../commands/tools.js';
 
 export function declareRoles(program: Command, done: (code: number) => void): void {
   program

@@ -1,0 +1,51 @@
+/** Verbs on manifests: `apply`, `diff`, `delete`. */
+import type { Command } from 'commander';
+import { durationMs } from '../duration.js';
+import { manifests, type Tools, timeout } from './tools.js';
+
+export function declareManifests(program: Command, { online }: Tools): void {
+  manifests(
+    program
+      .command('apply')
+      .summary('make the cluster as manifests say')
+      .description('Applies manifests: creates what is missing, changes what differs.'),
+  )
+    .option('--prune', 'delete what -l matches, was applied this way before, and is in no manifest any more')
+    .option('-l, --selector <selector>', 'labels, with --prune')
+    .option('--dry-run <where>', 'server: check everything, store nothing')
+    .option('--force-conflicts', 'take over fields that others set')
+    .option('--server-side', 'accepted for the habit; it is always so')
+    .option('--field-manager <name>', 'name under which the fields are owned', 'flotilla')
+    .action(online(async (context, options) => (await import('../verbs/apply.js')).apply(context, options)));
+
+  manifests(
+    program
+      .command('diff')
+      .summary('what apply would change')
+      .description('Shows what apply would change. Exit code 0: nothing, 1: something, 2: an error.'),
+  )
+    .option('--prune', 'show also what apply --prune would delete')
+    .option('-l, --selector <selector>', 'labels, with --prune')
+    .option('--field-manager <name>', 'as in apply', 'flotilla')
+    .action(online(async (context, options) => (await import('../verbs/diff.js')).diff(context, options)));
+
+  timeout(
+    manifests(
+      program
+        .command('delete')
+        .summary('delete objects and wait until they are gone')
+        .description('Deletes objects and waits until process, file and object are gone.'),
+    )
+      .argument('[words...]', 'KIND NAME... or KIND/NAME...')
+      .option('-l, --selector <selector>', 'labels, instead of names')
+      .option('--no-wait', 'return once the deletion is asked for')
+      .option('--force', 'do not wait for machines that are away: their copies stop when they come back')
+      .option('--ignore-not-found', 'an object that is not there is no error'),
+    '60s',
+    'how long to wait',
+  ).action(
+    online(async (context, words: string[], options) =>
+      (await import('../verbs/delete.js')).remove(context, words, { ...options, timeoutMs: durationMs('--timeout', options.timeout) }),
+    ),
+  );
+}
