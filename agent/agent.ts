@@ -16,7 +16,6 @@ import type { UnitFiles } from './files.js';
 import { DiskStateFiles, DiskUnitFiles } from './files-disk.js';
 import { JoinRefused, join, renew, renewAtMs, shouldJoin } from './join.js';
 import { LastKnownGood } from './last-known-good.js';
-import { Logs } from './logs.js';
 import { machineInfo, readBootId, readMachineId } from './machine-info.js';
 import { AgentMetrics, dbusMetrics, serveMetrics } from './metrics.js';
 import { type Membership, Pki } from './pki.js';
@@ -26,6 +25,7 @@ import { ServerList } from './servers.js';
 import { keepStream, type StreamHandler } from './stream.js';
 import type { Systemd } from './systemd.js';
 import { openSystemdDbus, systemBusAddress } from './systemd-dbus.js';
+import { UnitOutputs } from './unit-output.js';
 
 export interface AgentOptions {
   /** https URLs. */
@@ -111,7 +111,7 @@ export class Agent implements StreamHandler {
   readonly #parts: AgentParts;
   readonly #convergence: Convergence;
   readonly #reporter: Reporter;
-  readonly #logs: Logs;
+  readonly #outputs: UnitOutputs;
   readonly #servers: ServerList;
   readonly #streamFailures: Counter<never>;
   #membership: Membership | undefined;
@@ -148,7 +148,7 @@ export class Agent implements StreamHandler {
       onChange: (name) => this.#reporter.changed(name),
       onEvent: ({ unit, reason, message, warning }) => this.#event({ type: 'event', unit, reason, message, warning }),
     });
-    this.#logs = new Logs({
+    this.#outputs = new UnitOutputs({
       identity: () => this.#member,
       isAssigned: (unit) => this.#convergence.desired(unit) !== undefined,
       isUserManager: parts.isUserManager,
@@ -186,7 +186,7 @@ export class Agent implements StreamHandler {
       stopListening();
       this.#resyncSoon?.();
       this.#reporter.disconnected();
-      this.#logs.closeAll();
+      this.#outputs.closeAll();
       await this.#convergence.close();
       await this.#parts.lastKnownGood.flush();
       server?.close();
@@ -323,12 +323,12 @@ export class Agent implements StreamHandler {
     this.#synced();
   }
 
-  openLogs(message: Parameters<StreamHandler['openLogs']>[0], server: string): void {
-    this.#logs.open(message, server);
+  openOutput(message: Parameters<StreamHandler['openOutput']>[0], server: string): void {
+    this.#outputs.open(message, server);
   }
 
-  closeLogs(request: string): void {
-    this.#logs.close(request);
+  closeOutput(request: string): void {
+    this.#outputs.close(request);
   }
 
   closed(): void {

@@ -3,7 +3,7 @@
  * for the next one before the presence lease can end; nothing that is said on a stream stops what runs.
  */
 import WebSocket from 'ws';
-import { type FromAgent, FromServer, heartbeatEveryMs } from '../api/resources/protocol.js';
+import { agentFeatures, type FromAgent, FromServer, featuresHeader, heartbeatEveryMs } from '../api/resources/protocol.js';
 import { type Clock, sleep } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
 import type { ServerList } from './servers.js';
@@ -28,8 +28,8 @@ export interface StreamHandler {
   stored(batch: number): void;
   /** The server has kept this machine's presence alive. */
   acknowledged(): void;
-  openLogs(message: Message<'open-logs'>, server: string): void;
-  closeLogs(request: string): void;
+  openOutput(message: Message<'open-logs'> | Message<'open-status'>, server: string): void;
+  closeOutput(request: string): void;
   /** The stream is gone; another one is being opened. */
   closed(why: string): void;
 }
@@ -144,6 +144,7 @@ class AgentStream {
       maxPayload: maxMessageBytes,
       perMessageDeflate: false,
       handshakeTimeout: connectTimeoutMs,
+      headers: { [featuresHeader]: agentFeatures.join(',') },
     });
     this.#socket = socket;
     const end = (why: string) => this.#end({ why, mayReturn: true });
@@ -202,10 +203,11 @@ class AgentStream {
         handler.stored(message.batch);
         return;
       case 'open-logs':
-        handler.openLogs(message, this.#server);
+      case 'open-status':
+        handler.openOutput(message, this.#server);
         return;
       case 'close-logs':
-        handler.closeLogs(message.request);
+        handler.closeOutput(message.request);
         return;
       case 'goodbye':
         this.#end({ why: message.reason, mayReturn: message.retry });

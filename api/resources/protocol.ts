@@ -1,11 +1,15 @@
 /**
  * The agent stream: JSON messages over one WebSocket (TLS, client certificate) from agent to server at `/agent/v1/stream`.
- * The server names the machine from the certificate, never from a message. Logs have a connection of their own each
- * (`/agent/v1/logs/<request>`), opened by the agent when asked, so a fast journal never delays a heartbeat (SEMANTICS 18).
+ * The server names the machine from the certificate, never from a message. What a machine shows of a unit has a connection of its own
+ * each (`/agent/v1/logs/<request>`), opened by the agent when asked, so a fast journal never delays a heartbeat (SEMANTICS 18).
+ *
+ * Messages are strict on both sides: one that is not known ends the stream. What came later is therefore sent only to agents that have
+ * said, in a header of the request that opens the stream, that they know it; a header is ignored by servers that do not.
  */
 import { z } from 'zod';
 import { AssignmentSpec, UnitState } from './assignment.js';
 import { MachineInfo } from './machine.js';
+import { journalFormats } from './unit-output.js';
 
 /** Milliseconds between heartbeats, and the lease that they keep (SEMANTICS 17, 20). */
 export const heartbeatEveryMs = 3_000;
@@ -55,7 +59,7 @@ export const FromServer = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('changes'), revision: z.int(), assignments: z.array(AgentAssignment), dropped: z.array(z.string()) }),
   z.strictObject({ type: z.literal('heartbeat-ack'), seq: z.int() }),
   z.strictObject({ type: z.literal('stored'), batch: z.int() }),
-  /** Open a log connection and stream this unit's journal down it. */
+  /** Open an output connection and stream this unit's journal down it. */
   z.strictObject({
     type: z.literal('open-logs'),
     request: z.string(),
@@ -63,7 +67,12 @@ export const FromServer = z.discriminatedUnion('type', [
     lines: z.int().nonnegative(),
     follow: z.boolean(),
     since: z.string().optional(),
+    /** Only to agents with the feature `journal-output`; else they show short-iso. */
+    output: z.enum(journalFormats).optional(),
   }),
+  /** Open an output connection and send down it what `systemctl status` says. Only to agents with the feature `systemd-status`. */
+  z.strictObject({ type: z.literal('open-status'), request: z.string(), unit: z.string() }),
+  /** Ends either: nobody reads it any more. */
   z.strictObject({ type: z.literal('close-logs'), request: z.string() }),
   /** The server ends the stream and says why; `retry: false` when coming back makes no sense (the Machine was removed). */
   z.strictObject({ type: z.literal('goodbye'), reason: z.string(), retry: z.boolean() }),
@@ -93,11 +102,22 @@ export type JoinReply = z.infer<typeof JoinReply>;
 export const RenewRequest = z.strictObject({ csr: z.string().max(16_384) });
 export type RenewRequest = z.infer<typeof RenewRequest>;
 
-/**
- * The log connection carries the journal's text in frames of the agent's choosing. It is closed with 1000 when the journal ended, and
- * with one of these and a sentence as the reason when it could not be shown.
- */
-export const logsClose = { ended: 1000, failed: 4500, notAssigned: 4404, tooMany: 4429 } as const;
+/** Header of the request that opens a stream: what this agent knows beyond the first version of the protocol, separated by commas. */
+export const featuresHeader = 'flotilla-agent-features';
+export const agentFeatures = ['journal-output', 'systemd-status'] as const;
+export type AgentFeature = (typeof agentFeatures)[number];
 
-/** How many journals of one machine may be followed at a time (SEMANTICS 18). */
-export const maxLogsPerMachine = 8;
+/**
+ * The output connection carries text in frames of the agent's choosing. It is closed with 1000 when a journal ended, with `exitClose` +
+ * its exit code when systemctl did, and with one of these and a sentence as the reason when there was nothing to show.
+ */
+export const outputClose = { ended: 1000, failed: 4500, notAssigned: 4404, tooMany: 4429 } as const;
+export const exitClose = 4000;
+const maxExitCode = 255;
+
+/** The exit code that a close code stands for; undefined when it stands for a refusal or a connection that broke. */
+export const exitCodeOf = (closeCode: number): number | undefined =>
+  closeCode === outputClose.ended ? 0 : closeCode >= exitClose && closeCode <= exitClose + maxExitCode ? closeCode - exitClose : undefined;
+
+/** How many outputs of one machine, journals and statuses together, may be read at a time (SEMANTICS 18). */
+export const maxOutputsPerMachine = 8;

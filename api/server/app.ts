@@ -15,11 +15,11 @@ import { observeMembers } from './etcd-metrics.js';
 import { builtInChecks, Health, healthRoutes } from './health.js';
 import { StreamQuota } from './http-stream.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
-import { logRoute } from './log-route.js';
 import { measureRequests, watchMetrics } from './metrics.js';
 import { openApiRoutes } from './openapi-routes.js';
+import { outputRoutes, outputSubresources } from './output-routes.js';
 import { Snapshots } from './paging.js';
-import type { Authorize, HealthCheck, IdentityOf, LogSource, RoutePlugin } from './ports.js';
+import type { Authorize, HealthCheck, IdentityOf, OutputSource, RoutePlugin } from './ports.js';
 import { sendJson } from './reads.js';
 import { kindRoutes, type RestPorts, servedKind } from './rest.js';
 import { plainAttributes, type Route, RouteRegistry } from './routes.js';
@@ -39,7 +39,7 @@ export interface AppOptions {
   readonly random?: Random;
   readonly identityOf: IdentityOf;
   readonly authorize: Authorize;
-  readonly logs: LogSource;
+  readonly outputs: OutputSource;
   /** This server's name, as it writes it into presence and leadership, and the program's version. */
   readonly server: { readonly name: string; readonly version: string; readonly revision?: string };
   /** The servers that run, this one among them. */
@@ -106,12 +106,13 @@ export async function createApp(options: AppOptions): Promise<App> {
   const routes = new RouteRegistry();
   for (const kind of kinds) routes.add(...kindRoutes(rest, kind));
   if (units) {
-    routes.add(logRoute({ cache, clock, log, limits, logs: options.logs, quota: logQuota, closing: closing.signal }, units));
+    const ports = { cache, clock, log, limits, outputs: options.outputs, quota: logQuota, closing: closing.signal };
+    routes.add(...outputRoutes(ports, units));
   }
   routes.add(...componentRoutes({ store, cache, clock, serverName: options.server.name, servers: options.servers }));
   const served = kinds.map((kind) => {
     const resource = servedKind(kind);
-    return kind === units ? { ...resource, subresources: [...resource.subresources, { name: 'log', verbs: ['get'] }] } : resource;
+    return kind === units ? { ...resource, subresources: [...resource.subresources, ...outputSubresources] } : resource;
   });
   routes.add(...discoveryRoutes([...served, servedComponents]));
   routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));

@@ -1,5 +1,6 @@
 /** What the HTTP door needs from others, and what others may plug into it. */
 import type { IncomingMessage } from 'node:http';
+import type { JournalFormat } from '../resources/unit-output.js';
 import type { Decision, Identity, RequestAttributes } from './identity.js';
 import type { RouteRegistry } from './routes.js';
 
@@ -12,28 +13,49 @@ export type Authorize = (identity: Identity, attributes: RequestAttributes) => D
 /** Adds routes of its own, through the same registry and so under the same identity and authorization as all others. */
 export type RoutePlugin = (routes: RouteRegistry) => void;
 
-export interface LogRequest {
+interface AboutUnit {
   /** Unit name, as assigned. */
   readonly unit: string;
   /** Full machine id. */
   readonly machine: string;
+  /** Aborts when the reader has gone: the process that tells it must end (SEMANTICS 18). */
+  readonly signal: AbortSignal;
+}
+
+/** Lines of the unit's journal. */
+export interface JournalRequest extends AboutUnit {
+  readonly show: 'journal';
   /** How many of the last lines to begin with. */
   readonly lines: number;
   /** Stay and send what comes. */
   readonly follow: boolean;
   /** Only lines younger than this. */
   readonly sinceSeconds?: number;
-  /** Aborts when the reader has gone: the journal process must end (SEMANTICS 18). */
-  readonly signal: AbortSignal;
+  /** Default `defaultJournalFormat`. */
+  readonly output?: JournalFormat;
 }
 
-export interface LogSource {
+/** What `systemctl status` says. */
+export interface StatusRequest extends AboutUnit {
+  readonly show: 'status';
+}
+
+export type OutputRequest = JournalRequest | StatusRequest;
+
+/** What a machine shows of a unit. */
+export interface UnitOutput {
+  /** Text, pulled at the reader's pace. The iterator throws when it breaks off in the middle. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** Of the program that told it; known once `bytes` has come to its end. */
+  exitCode(): number;
+}
+
+export interface OutputSource {
   /**
-   * Journal lines of one unit on one machine, as bytes of text/plain, pulled at the reader's pace. Rejects with StatusError
-   * (ServiceUnavailable: the machine is not connected; TooManyRequests: it serves enough logs already) before the first byte; the
-   * iterator throws when the stream breaks in the middle.
+   * Rejects with StatusError before the first byte: ServiceUnavailable when the machine is not connected or its agent too old for this,
+   * TooManyRequests when it shows enough already.
    */
-  open(request: LogRequest): Promise<AsyncIterable<Uint8Array>>;
+  open(request: OutputRequest): Promise<UnitOutput>;
 }
 
 /** One line of `/readyz?verbose`. */

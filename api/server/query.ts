@@ -26,7 +26,11 @@ export function wholeNumber(query: URLSearchParams, name: string): number | unde
   return Number(value);
 }
 
-function oneOf<const Values extends readonly string[]>(query: URLSearchParams, name: string, values: Values): Values[number] | undefined {
+export function oneOf<const Values extends readonly string[]>(
+  query: URLSearchParams,
+  name: string,
+  values: Values,
+): Values[number] | undefined {
   const value = query.get(name);
   if (value === null || value === '') return undefined;
   if (!values.includes(value)) throw invalid(name, `must be one of ${values.join(', ')}`);

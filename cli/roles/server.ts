@@ -101,7 +101,7 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
         kinds,
         identityOf: identities.of,
         authorize,
-        logs: gateway.logs,
+        outputs: gateway.outputs,
         server: { name, version },
         servers: () => registry.all(),
         clusterUid: pki.clusterUid,

@@ -43,10 +43,10 @@ class Told implements StreamHandler {
   acknowledged() {
     this.words.push('acknowledged');
   }
-  openLogs({ unit }: { unit: string }) {
+  openOutput({ unit }: { unit: string }) {
     this.words.push(`logs ${unit}`);
   }
-  closeLogs(request: string) {
+  closeOutput(request: string) {
     this.words.push(`close ${request}`);
   }
   closed(why: string) {

@@ -1,5 +1,5 @@
 /**
- * Everything that agents come for, put together: their streams, their journals, joining and renewing. The routes go through the app's
+ * Everything that agents come for, put together: their streams, what they show of units, joining and renewing. The routes go through the app's
  * registry, the WebSockets through the listeners' upgrade; both under the same identity and authorization.
  */
 import type { IncomingMessage } from 'node:http';
@@ -12,19 +12,20 @@ import type { Metrics } from '../../../runtime/metrics.js';
 import type { Store } from '../../../runtime/store/store.js';
 import type { EventRecorder } from '../../objects/events.js';
 import type { ClusterCache, ObjectDoor } from '../../objects/ports.js';
+import { featuresHeader } from '../../resources/protocol.js';
 import type { ConnectionIdentities } from '../connection-identity.js';
 import { refuseUpgrade, type UpgradeListener } from '../listeners.js';
-import type { Authorize, LogSource, RoutePlugin } from '../ports.js';
+import type { Authorize, OutputSource, RoutePlugin } from '../ports.js';
 import type { ServerRegistry } from '../servers.js';
 import type { Pki } from '../trust/ca.js';
 import type { Tokens } from '../trust/tokens.js';
-import { forwardedLogsRoute, logForwarder } from './forward-logs.js';
+import { forwardedOutputRoutes, outputForwarder } from './forward-output.js';
 import { joinRoutes } from './join.js';
 import { type AgentLimits, agentLimits } from './limits.js';
-import { AgentLogs } from './logs.js';
 import { agentMetrics } from './metrics.js';
 import type { MachineEvent } from './opening.js';
 import { AgentStreams } from './streams.js';
+import { AgentOutputs } from './unit-output.js';
 
 export interface AgentGatewayOptions {
   readonly store: Store;
@@ -48,7 +49,7 @@ export interface AgentGatewayOptions {
 export interface AgentGateway {
   readonly routes: RoutePlugin;
   readonly onUpgrade: UpgradeListener;
-  readonly logs: LogSource;
+  readonly outputs: OutputSource;
   /** How many machines this server holds. */
   readonly streams: number;
   /** Sends all agents to other servers; no presence is revoked. */
@@ -56,10 +57,10 @@ export interface AgentGateway {
 }
 
 const streamPath = '/agent/v1/stream';
-const logsPath = /^\/agent\/v1\/logs\/([0-9a-f]{32})$/;
+const outputPath = /^\/agent\/v1\/logs\/([0-9a-f]{32})$/;
 const eventReason = /^[A-Z][A-Za-z0-9]{0,63}$/;
-/** A journal's frame is as large as a pipe read of the agent. */
-const maxLogFrameBytes = 1024 * 1024;
+/** A frame of output is as large as a pipe read of the agent. */
+const maxOutputFrameBytes = 1024 * 1024;
 
 export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
   const {
@@ -86,11 +87,11 @@ export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
     if (eventReason.test(reason)) events.record({ kind, name, uid }, warning ? 'Warning' : 'Normal', reason, message);
   };
 
-  const logs: AgentLogs = new AgentLogs({
+  const outputs: AgentOutputs = new AgentOutputs({
     cache,
     serverName,
     streamOf: (machine) => streams.of(machine),
-    forward: logForwarder({ registry, pki, serverName, clock }),
+    forward: outputForwarder({ registry, pki, serverName, clock }),
     clock,
     limits,
   });
@@ -108,18 +109,18 @@ export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
     log,
     limits,
     metrics,
-    onMachineRemoved: (machine) => logs.closeAll(machine),
+    onMachineRemoved: (machine) => outputs.closeAll(machine),
   });
 
   // Compression would let one machine make this server unpack far more than it was sent.
   const settings = { noServer: true, clientTracking: false, perMessageDeflate: false } as const;
   const streamSockets = new WebSocketServer({ ...settings, maxPayload: limits.maxMessageBytes });
-  const logSockets = new WebSocketServer({ ...settings, maxPayload: maxLogFrameBytes });
+  const outputSockets = new WebSocketServer({ ...settings, maxPayload: maxOutputFrameBytes });
 
   function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { pathname } = new URL(request.url ?? '/', 'http://server');
-    const journal = logsPath.exec(pathname)?.[1];
-    if (pathname !== streamPath && journal === undefined) {
+    const output = outputPath.exec(pathname)?.[1];
+    if (pathname !== streamPath && output === undefined) {
       refuseUpgrade(socket, 404);
       return;
     }
@@ -132,27 +133,33 @@ export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
       return;
     }
     const { machine, uid } = identity;
-    if (journal === undefined) {
+    if (output === undefined) {
       if (streams.isFull) refuseUpgrade(socket, 503, 'this server holds as many streams as it can');
-      else streamSockets.handleUpgrade(request, socket, head, (opened) => streams.accept(opened, { machine, uid, validToMs }));
-    } else if (!logs.expects(machine, journal)) refuseUpgrade(socket, 404, 'nobody reads this journal');
-    else logSockets.handleUpgrade(request, socket, head, (opened) => logs.accept(opened, machine, journal));
+      else {
+        const features = featuresOf(request);
+        streamSockets.handleUpgrade(request, socket, head, (opened) => streams.accept(opened, { machine, uid, validToMs, features }));
+      }
+    } else if (!outputs.expects(machine, output)) refuseUpgrade(socket, 404, 'nobody reads this');
+    else outputSockets.handleUpgrade(request, socket, head, (opened) => outputs.accept(opened, machine, output));
   }
 
   return {
     routes: (routes) =>
       routes.add(
         ...joinRoutes({ store, cache, door, pki, tokens, servers, recordEvent, clock, log, limits }),
-        forwardedLogsRoute(logs, log),
+        ...forwardedOutputRoutes(outputs, log),
       ),
     onUpgrade,
-    logs,
+    outputs,
     get streams() {
       return streams.size;
     },
     close() {
-      logs.closeAll();
+      outputs.closeAll();
       streams.close();
     },
   };
 }
+
+const featuresOf = ({ headers }: IncomingMessage): ReadonlySet<string> =>
+  new Set([headers[featuresHeader] ?? []].flat().flatMap((list) => list.split(',')));

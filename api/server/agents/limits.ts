@@ -34,8 +34,10 @@ export interface AgentLimits {
   readonly duplicateHoldMs: number;
   /** Joins and renewals under way at a time: each costs two signatures and some reads. */
   readonly maxJoins: number;
-  /** From asking an agent for a journal until it has connected. */
-  readonly logConnectTimeoutMs: number;
+  /** From asking an agent for a unit's output until it has connected. */
+  readonly outputConnectTimeoutMs: number;
+  /** From there until systemctl has ended. */
+  readonly statusTimeoutMs: number;
 }
 
 const KiB = 1024;
@@ -61,5 +63,6 @@ export const agentLimits: AgentLimits = {
   stateRetry: { baseMs: 100, capMs: 5_000 },
   duplicateHoldMs: 60_000,
   maxJoins: 16,
-  logConnectTimeoutMs: 10_000,
+  outputConnectTimeoutMs: 10_000,
+  statusTimeoutMs: 15_000,
 };

@@ -37,6 +37,8 @@ export interface Caller {
   readonly uid: string;
   /** Until when the certificate is valid, by the wall clock. */
   readonly validToMs: number;
+  /** What the agent says it knows beyond the first version of the protocol. */
+  readonly features: ReadonlySet<string>;
 }
 
 /**

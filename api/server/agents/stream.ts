@@ -9,7 +9,7 @@ import type { Logger } from '../../../runtime/log.js';
 import { OutcomeUnknown, StoreUnavailable } from '../../../runtime/store/store.js';
 import { StatusError } from '../../resources/errors.js';
 import type { Presence } from '../../resources/machine.js';
-import { FromAgent, type FromServer } from '../../resources/protocol.js';
+import { type AgentFeature, FromAgent, type FromServer } from '../../resources/protocol.js';
 import { Budget } from './budget.js';
 import { duplicateMachine, type EndReason, machineRemoved, StreamEnd, superseded } from './ending.js';
 import { AssignmentFeed } from './feed.js';
@@ -82,6 +82,10 @@ export class AgentStream {
   /** Of the Machine object that the certificate names. */
   get uid(): string {
     return this.#caller.uid;
+  }
+
+  knows(feature: AgentFeature): boolean {
+    return this.#caller.features.has(feature);
   }
 
   /** Says goodbye and closes. Presence is left to run out by itself: the machine may be on another server within the second. */

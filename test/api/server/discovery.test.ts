@@ -63,7 +63,7 @@ for (const version of ['v2', 'v2beta1']) {
     assert.deepEqual([units.scope, units.responseKind.kind, units.shortNames.length > 0], ['Cluster', 'Unit', true]);
     assert.deepEqual(
       units.subresources.map(({ subresource }: { subresource: string }) => subresource),
-      ['status', 'log'],
+      ['status', 'log', 'systemd-status'],
     );
   });
 }

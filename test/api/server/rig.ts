@@ -7,7 +7,7 @@ import { keysUnder } from '../../../api/resources/keys.js';
 import { kinds } from '../../../api/resources/registry.js';
 import { type AppOptions, createApp } from '../../../api/server/app.js';
 import type { Identity } from '../../../api/server/identity.js';
-import type { Authorize, LogSource } from '../../../api/server/ports.js';
+import type { Authorize, OutputSource } from '../../../api/server/ports.js';
 import { systemClock } from '../../../runtime/clock.js';
 import { silentLogger } from '../../../runtime/log.js';
 import { createMetrics } from '../../../runtime/metrics.js';
@@ -32,9 +32,9 @@ export interface Call {
   readonly type?: string;
 }
 
-const noLogs: LogSource = {
+const noOutputs: OutputSource = {
   open: async () => {
-    throw new Error('this test reads no logs');
+    throw new Error('this test reads no output');
   },
 };
 const adminsOnly: Authorize = (identity) =>
@@ -61,7 +61,7 @@ export async function startRig(options: Partial<AppOptions> = {}) {
     clock,
     identityOf: () => who.identity,
     authorize: adminsOnly,
-    logs: noLogs,
+    outputs: noOutputs,
     server: { name: 'alpha', version: '0.1.0' },
     servers: () => [{ name: 'alpha', version: '0.1.0', urls: ['https://alpha:7443'] }],
     clusterUid: 'cluster-uid',

@@ -10,7 +10,7 @@ import { WebSocket } from 'ws';
 import { openClusterCache } from '../../../../api/objects/cache.js';
 import { openObjectDoor } from '../../../../api/objects/door.js';
 import type { MachineInfo } from '../../../../api/resources/machine.js';
-import { type FromAgent, FromServer, type JoinReply } from '../../../../api/resources/protocol.js';
+import { agentFeatures, type FromAgent, FromServer, featuresHeader, type JoinReply } from '../../../../api/resources/protocol.js';
 import { kinds } from '../../../../api/resources/registry.js';
 import { openAgentGateway } from '../../../../api/server/agents/gateway.js';
 import type { AgentLimits } from '../../../../api/server/agents/limits.js';
@@ -129,7 +129,7 @@ async function startServer(dir: string, store: MemoryStore, name: string, option
     clock,
     identityOf: identities.of,
     authorize,
-    logs: gateway.logs,
+    outputs: gateway.outputs,
     server: { name, version: '0.0.0' },
     servers: () => registry.all(),
     clusterUid: pki.clusterUid,
@@ -259,16 +259,27 @@ export class FakeAgent {
   }
 
   /** A connection that has said nothing yet. */
-  static async connect(server: Pick<Server, 'url'>, credentials: Credentials): Promise<FakeAgent> {
-    const socket = new WebSocket(`${server.url.replace('https', 'wss')}/agent/v1/stream`, { ...credentials });
+  static async connect(
+    server: Pick<Server, 'url'>,
+    credentials: Credentials,
+    features: readonly string[] = agentFeatures,
+  ): Promise<FakeAgent> {
+    const headers = features.length === 0 ? {} : { [featuresHeader]: features.join(',') };
+    const socket = new WebSocket(`${server.url.replace('https', 'wss')}/agent/v1/stream`, { ...credentials, headers });
     const agent = new FakeAgent(socket);
     await once(socket, 'open');
     return agent;
   }
 
   /** A stream that was welcomed. */
-  static async open(server: Server, credentials: Credentials, bootID = 'boot-1', labels: Record<string, string> = {}): Promise<FakeAgent> {
-    const agent = await FakeAgent.connect(server, credentials);
+  static async open(
+    server: Server,
+    credentials: Credentials,
+    bootID = 'boot-1',
+    labels: Record<string, string> = {},
+    features?: readonly string[],
+  ): Promise<FakeAgent> {
+    const agent = await FakeAgent.connect(server, credentials, features);
     agent.send({ type: 'hello', info: infoOf(bootID), labels });
     await agent.next('snapshot');
     return agent;

@@ -1,4 +1,7 @@
-/** `GET …/units/<name>/log`: a unit's journal as text, streamed from its machine. */
+/**
+ * What a unit's machine shows of it, as text: `GET …/units/<name>/log`, its journal, streamed; and `GET …/units/<name>/systemd-status`,
+ * what `systemctl status` says, whole, with its exit code in a header.
+ */
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -8,20 +11,22 @@ import type { ClusterCache } from '../objects/ports.js';
 import { notFound } from '../objects/status-errors.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
+import { journalFormats } from '../resources/unit-output.js';
 import { paramsOf } from './access.js';
 import { drainedOrClosed, holdOpen, openStream, type StreamQuota } from './http-stream.js';
 import type { ServerLimits } from './limits.js';
-import type { LogRequest, LogSource } from './ports.js';
-import { flag, queryOf, wholeNumber } from './query.js';
+import type { JournalRequest, OutputSource } from './ports.js';
+import { flag, oneOf, queryOf, wholeNumber } from './query.js';
 import { groupPath } from './rest.js';
 import type { Route } from './routes.js';
+import { answerStatus, wholeStatus } from './unit-status.js';
 
-export interface LogPorts {
+export interface OutputRoutePorts {
   readonly cache: ClusterCache;
   readonly clock: Clock;
   readonly log: Logger;
   readonly limits: Pick<ServerLimits, 'maxLogLines'>;
-  readonly logs: LogSource;
+  readonly outputs: OutputSource;
   readonly quota: StreamQuota;
   readonly closing: AbortSignal;
 }
@@ -29,10 +34,10 @@ export interface LogPorts {
 /** As many lines as `systemctl status` users expect to scroll through; `tailLines` asks for others. */
 const defaultLines = 100;
 
-/** The machine whose journal is meant: the one asked for, by its id or the beginning of it, or the only one there is. */
+/** The machine that is meant: the one asked for, by its id or the beginning of it, or the only one there is. */
 export function chooseMachine(unit: string, machines: readonly string[], asked: string): string {
   if (machines.length === 0) {
-    throw new StatusError('NotFound', `${unit} is assigned to no machine: there is nobody who could have its journal`);
+    throw new StatusError('NotFound', `${unit} is assigned to no machine: there is none that could show it`);
   }
   const chosen = asked === '' ? machines : machines.filter((machine) => machine.startsWith(asked));
   if (chosen.length === 0)
@@ -43,7 +48,9 @@ export function chooseMachine(unit: string, machines: readonly string[], asked: 
   return chosen[0]!;
 }
 
-function readRequest(query: URLSearchParams, clock: Clock, maxLogLines: number): Pick<LogRequest, 'lines' | 'follow' | 'sinceSeconds'> {
+type Wanted = Pick<JournalRequest, 'lines' | 'follow' | 'sinceSeconds' | 'output'>;
+
+function readRequest(query: URLSearchParams, clock: Clock, maxLogLines: number): Wanted {
   const lines = wholeNumber(query, 'tailLines') ?? defaultLines;
   if (lines > maxLogLines) throw new StatusError('BadRequest', `the query parameter tailLines must be at most ${maxLogLines}`);
   const sinceTime = query.get('sinceTime') ?? '';
@@ -52,34 +59,69 @@ function readRequest(query: URLSearchParams, clock: Clock, maxLogLines: number):
     throw new StatusError('BadRequest', 'the query parameter sinceTime must be a time as 2006-01-02T15:04:05Z');
   const sinceSeconds =
     sinceTime === '' ? wholeNumber(query, 'sinceSeconds') : Math.max(0, Math.ceil((clock.now().getTime() - sinceMs) / 1000));
-  return { lines, follow: flag(query, 'follow') ?? false, ...(sinceSeconds !== undefined && { sinceSeconds }) };
+  const output = oneOf(query, 'output', journalFormats);
+  return {
+    lines,
+    follow: flag(query, 'follow') ?? false,
+    ...(sinceSeconds !== undefined && { sinceSeconds }),
+    ...(output !== undefined && { output }),
+  };
 }
 
 /** @param kind the kind of units: its instances are what machines run */
-export function logRoute(ports: LogPorts, kind: Kind): Route {
+export const outputRoutes = (ports: OutputRoutePorts, kind: Kind): Route[] => [
+  outputRoute(ports, kind, 'log', async (reply, { unit, machine, query, signal }) => {
+    const wanted = readRequest(query, ports.clock, ports.limits.maxLogLines);
+    const lines = await ports.outputs.open({ show: 'journal', unit, machine, ...wanted, signal });
+    const raw = openStream(reply, 'text/plain; charset=utf-8');
+    await copyLines(lines.bytes, raw, signal, (error) => ports.log.warn('log stream broke off', { unit, machine, error }));
+  }),
+  outputRoute(ports, kind, 'systemd-status', async (reply, { unit, machine, signal }) => {
+    const output = await ports.outputs.open({ show: 'status', unit, machine, signal });
+    answerStatus(reply, await wholeStatus(output));
+  }),
+];
+
+export const outputSubresources = [
+  { name: 'log', verbs: ['get'] },
+  { name: 'systemd-status', verbs: ['get'] },
+] as const;
+
+interface Asked {
+  readonly unit: string;
+  /** Full id of the one that is meant. */
+  readonly machine: string;
+  readonly query: URLSearchParams;
+  /** Aborts when the client has gone or the server ends. */
+  readonly signal: AbortSignal;
+}
+
+function outputRoute(
+  ports: OutputRoutePorts,
+  kind: Kind,
+  subresource: (typeof outputSubresources)[number]['name'],
+  answer: (reply: FastifyReply, asked: Asked) => Promise<void>,
+): Route {
   return {
     method: 'GET',
-    path: `${groupPath(kind)}/${kind.plural}/:name/log`,
+    path: `${groupPath(kind)}/${kind.plural}/:name/${subresource}`,
     audience: 'any-authenticated',
     attributes: ({ params }) => ({
       resource: kind.plural,
-      subresource: 'log',
+      subresource,
       verb: 'get',
       ...(params.name !== undefined && { name: params.name }),
     }),
     async handler(request: FastifyRequest, reply: FastifyReply) {
       const query = queryOf(request);
       const unit = paramsOf(request).name!;
-      const wanted = readRequest(query, ports.clock, ports.limits.maxLogLines);
       const machines = [...ports.cache.assignmentsOf(unit).keys()];
       if (machines.length === 0 && ports.cache.object(kind.plural, unit) === undefined) throw notFound(kind, unit);
       const machine = chooseMachine(unit, machines, query.get('machine') ?? '');
       const gone = holdOpen(request, reply, ports.quota);
       const { signal, release } = eitherOf(gone, ports.closing);
       try {
-        const lines = await ports.logs.open({ unit, machine, ...wanted, signal });
-        const raw = openStream(reply, 'text/plain; charset=utf-8');
-        await copyLines(lines, raw, signal, (error) => ports.log.warn('log stream broke off', { unit, machine, error }));
+        await answer(reply, { unit, machine, query, signal });
       } finally {
         release();
       }

@@ -5,7 +5,8 @@ import https from 'node:https';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { StatusError } from '../../../../api/resources/errors.js';
-import { logsClose, maxLogsPerMachine } from '../../../../api/resources/protocol.js';
+import { exitClose, maxOutputsPerMachine, outputClose } from '../../../../api/resources/protocol.js';
+import { exitCodeHeader } from '../../../../api/resources/unit-output.js';
 import { assignmentOf, keys, put, unitRow, write } from '../../objects/cluster-writer.js';
 import { type Cluster, type Credentials, FakeAgent, joinMachine, newCluster, type Server, until } from './rig.js';
 
@@ -23,12 +24,12 @@ let count = 0;
 const newMachine = () => (count++).toString(16).padStart(32, '0');
 
 /** A machine with `web.service` on it, and its agent on a server. */
-async function machineOn(server: Server) {
+async function machineOn(server: Server, features?: readonly string[]) {
   const id = newMachine();
   const unit = `web${count}.service`;
   await write(cluster.store, [...unitRow(unit, 'uid', 1, 'x'), put(keys.assignment(id, unit), assignmentOf(unit, id, 'uid', 1, 'x'))]);
   const credentials = await joinMachine(server, id);
-  const agent = await FakeAgent.open(server, credentials);
+  const agent = await FakeAgent.open(server, credentials, 'boot-1', {}, features);
   await until('all caches', () => [alpha, beta].every(({ cache }) => cache.assignment(id, unit) && cache.presence(id)));
   return { id, unit, credentials, agent };
 }
@@ -41,9 +42,12 @@ async function journal(server: Server, credentials: Credentials, request: string
 }
 
 /** Reads a unit's log over HTTP as an admin. */
-async function readLog(server: Server, unit: string, query = ''): Promise<IncomingMessage> {
+const readLog = (server: Server, unit: string, query = '') => read(server, `${unit}/log${query}`);
+const readStatus = (server: Server, unit: string) => read(server, `${unit}/systemd-status`);
+
+async function read(server: Server, path: string): Promise<IncomingMessage> {
   const admin = await server.pki.issueAdmin('ann');
-  const request = https.get(`${server.url}/apis/flotilla.dev/v1/units/${unit}/log${query}`, {
+  const request = https.get(`${server.url}/apis/flotilla.dev/v1/units/${path}`, {
     ca: server.ca,
     cert: admin.certificate,
     key: admin.key,
@@ -60,6 +64,7 @@ async function text(response: IncomingMessage): Promise<string> {
   return all;
 }
 
+const openedStatus = (agent: FakeAgent) => agent.next('open-status');
 const opened = (agent: FakeAgent, number = 0) => until('open-logs', () => agent.all('open-logs')[number]);
 
 describe('SEMANTICS 18: journals', () => {
@@ -73,7 +78,7 @@ describe('SEMANTICS 18: journals', () => {
     const socket = await journal(alpha, credentials, asked.request);
     socket.send('one\n');
     socket.send(Buffer.from('two\n'));
-    socket.close(logsClose.ended);
+    socket.close(outputClose.ended);
     const response = await answer;
     assert.equal(response.statusCode, 200);
     assert.equal(await text(response), 'one\ntwo\n');
@@ -101,7 +106,7 @@ describe('SEMANTICS 18: journals', () => {
     const { unit, agent, credentials } = await machineOn(alpha);
     const answer = readLog(beta, unit);
     const socket = await journal(alpha, credentials, (await opened(agent)).request);
-    socket.close(logsClose.tooMany, 'enough already');
+    socket.close(outputClose.tooMany, 'enough already');
     const response = await answer;
     assert.equal(response.statusCode, 429);
     assert.match(await text(response), /enough already/);
@@ -109,9 +114,9 @@ describe('SEMANTICS 18: journals', () => {
   });
 
   for (const [code, status] of [
-    [logsClose.notAssigned, 404],
-    [logsClose.tooMany, 429],
-    [logsClose.failed, 500],
+    [outputClose.notAssigned, 404],
+    [outputClose.tooMany, 429],
+    [outputClose.failed, 500],
   ] as const) {
     test(`an agent that refuses with ${code}: ${status} and its sentence`, async () => {
       const { unit, agent, credentials } = await machineOn(alpha);
@@ -157,7 +162,7 @@ describe('SEMANTICS 18: journals', () => {
 
   test('an agent that does not come, a machine that is not connected, a unit that is not there: refused in a sentence', async () => {
     const { id, unit, agent } = await machineOn(alpha);
-    const impatient = await cluster.startServer('impatient', { limits: { logConnectTimeoutMs: 50 } });
+    const impatient = await cluster.startServer('impatient', { limits: { outputConnectTimeoutMs: 50 } });
     const own = await machineOn(impatient);
     const silent = await readLog(impatient, own.unit);
     assert.equal(silent.statusCode, 503);
@@ -165,7 +170,8 @@ describe('SEMANTICS 18: journals', () => {
     own.agent.close();
     await impatient.close();
 
-    const foreign = alpha.gateway.logs.open({
+    const foreign = alpha.gateway.outputs.open({
+      show: 'journal',
       unit: 'other.service',
       machine: id,
       lines: 1,
@@ -180,10 +186,10 @@ describe('SEMANTICS 18: journals', () => {
     assert.match(await text(gone), /is not connected/);
   });
 
-  test(`at most ${maxLogsPerMachine} at a time, whoever asks`, async () => {
+  test(`at most ${maxOutputsPerMachine} at a time, whoever asks`, async () => {
     const { unit, agent, credentials } = await machineOn(alpha);
     const readers: IncomingMessage[] = [];
-    for (let number = 0; number < maxLogsPerMachine; number++) {
+    for (let number = 0; number < maxOutputsPerMachine; number++) {
       const answer = readLog(number % 2 ? alpha : beta, unit, '?follow=true');
       const socket = await journal(alpha, credentials, (await opened(agent, number)).request);
       socket.send('x\n');
@@ -194,8 +200,8 @@ describe('SEMANTICS 18: journals', () => {
     readers[0]!.destroy();
     await agent.next('close-logs');
     const answer = readLog(alpha, unit);
-    const socket = await journal(alpha, credentials, (await opened(agent, maxLogsPerMachine)).request);
-    socket.close(logsClose.ended);
+    const socket = await journal(alpha, credentials, (await opened(agent, maxOutputsPerMachine)).request);
+    socket.close(outputClose.ended);
     assert.equal((await answer).statusCode, 200);
     for (const reader of readers) reader.destroy();
     agent.close();
@@ -258,4 +264,108 @@ describe('SEMANTICS 18: journals', () => {
     response.destroy();
     agent.close();
   });
+});
+
+describe('systemctl status', () => {
+  for (const { server, through } of [
+    { server: () => alpha, through: 'the server that holds the stream' },
+    { server: () => beta, through: 'another server' },
+  ]) {
+    for (const code of [0, 3, 255]) {
+      test(`through ${through}: its text and its exit code, here ${code}`, async () => {
+        const { unit, agent, credentials } = await machineOn(alpha);
+        await until('beta to know alpha', () => beta.registry.all().some(({ name, urls }) => name === 'alpha' && urls.length > 0));
+        const answer = readStatus(server(), unit);
+        const asked = await openedStatus(agent);
+        assert.equal(asked.unit, unit);
+        const socket = await journal(alpha, credentials, asked.request);
+        socket.send('● web.service\n');
+        socket.send('  Active: some\n');
+        socket.close(exitClose + code);
+        const response = await answer;
+        assert.deepEqual([response.statusCode, response.headers[exitCodeHeader]], [200, String(code)]);
+        assert.equal(await text(response), '● web.service\n  Active: some\n');
+        agent.close();
+      });
+    }
+  }
+
+  test('one that says nothing has an exit code all the same', async () => {
+    const { unit, agent, credentials } = await machineOn(alpha);
+    const answer = readStatus(alpha, unit);
+    (await journal(alpha, credentials, (await openedStatus(agent)).request)).close(exitClose + 4);
+    const response = await answer;
+    assert.deepEqual([response.statusCode, response.headers[exitCodeHeader], await text(response)], [200, '4', '']);
+    agent.close();
+  });
+
+  test('one that breaks off in the middle is an error, not half a status', async () => {
+    const { unit, agent, credentials } = await machineOn(alpha);
+    const answer = readStatus(alpha, unit);
+    const socket = await journal(alpha, credentials, (await openedStatus(agent)).request);
+    socket.send('half of it');
+    socket.terminate();
+    const response = await answer;
+    assert.equal(response.statusCode, 503);
+    assert.match(await text(response), /broke off its status/);
+    agent.close();
+  });
+
+  test('a systemctl that does not end is given up, and ended', async () => {
+    const impatient = await cluster.startServer('hasty', { limits: { statusTimeoutMs: 50 } });
+    const { unit, agent, credentials } = await machineOn(impatient);
+    const answer = readStatus(impatient, unit);
+    const asked = await openedStatus(agent);
+    const socket = await journal(impatient, credentials, asked.request);
+    socket.send('it hangs after this');
+    const response = await answer;
+    assert.equal(response.statusCode, 503);
+    assert.match(await text(response), /did not answer in time/);
+    await agent.next('close-logs', ({ request }) => request === asked.request);
+    agent.close();
+    await impatient.close();
+  });
+
+  test('SEMANTICS 18: journals and statuses of a machine share one limit', async () => {
+    const { unit, agent, credentials } = await machineOn(alpha);
+    const readers: IncomingMessage[] = [];
+    for (let number = 0; number < maxOutputsPerMachine; number++) {
+      const answer = readLog(alpha, unit, '?follow=true');
+      (await journal(alpha, credentials, (await opened(agent, number)).request)).send('x\n');
+      readers.push(await answer);
+    }
+    const refused = await readStatus(alpha, unit);
+    assert.equal(refused.statusCode, 429);
+    assert.match(await text(refused), /8 journals and statuses/);
+    for (const reader of readers) reader.destroy();
+    agent.close();
+  });
+
+  test('an agent of the first version is never asked what it does not know, and still shows its journal', async () => {
+    const { unit, agent, credentials } = await machineOn(alpha, []);
+    for (const refused of [await readStatus(alpha, unit), await readLog(alpha, unit, '?output=json')]) {
+      assert.equal(refused.statusCode, 503);
+      assert.match(await text(refused), /is older than this server and does not know (systemd-status|journal-output): update it/);
+    }
+    const answer = readLog(alpha, unit, '?output=short-iso');
+    const asked = await opened(agent);
+    assert.ok(!('output' in asked), 'a word that it would not understand');
+    (await journal(alpha, credentials, asked.request)).close(outputClose.ended);
+    assert.equal((await answer).statusCode, 200);
+    assert.deepEqual(agent.all('open-status'), []);
+    agent.close();
+  });
+});
+
+test('the format of a journal reaches the machine, also through another server', async () => {
+  const { unit, agent, credentials } = await machineOn(alpha);
+  for (const [number, server] of [alpha, beta].entries()) {
+    const answer = readLog(server, unit, '?output=json');
+    const asked = await opened(agent, number);
+    assert.equal(asked.output, 'json');
+    (await journal(alpha, credentials, asked.request)).close(outputClose.ended);
+    assert.equal((await answer).statusCode, 200);
+  }
+  assert.equal((await readLog(alpha, unit, '?output=export')).statusCode, 400);
+  agent.close();
 });

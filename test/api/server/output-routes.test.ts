@@ -3,32 +3,34 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { assignmentName } from '../../../api/resources/assignment.js';
 import { StatusError } from '../../../api/resources/errors.js';
-import { chooseMachine } from '../../../api/server/log-route.js';
-import type { LogRequest, LogSource } from '../../../api/server/ports.js';
+import { chooseMachine } from '../../../api/server/output-routes.js';
+import type { OutputRequest, OutputSource, UnitOutput } from '../../../api/server/ports.js';
+import { wholeStatus } from '../../../api/server/unit-status.js';
 import { type Rig, startRig, unitBody, units } from './rig.js';
 
 const machineA = `aaaa${'0'.repeat(28)}`;
 const machineB = `bbbb${'0'.repeat(28)}`;
 
 /** Lines that a test writes, and the request that they were asked for with. */
-class Journal implements LogSource {
-  request: LogRequest | undefined;
+class Journal implements OutputSource {
+  request: OutputRequest | undefined;
+  exitCode = 0;
   refuse: StatusError | undefined;
   lines: AsyncIterable<Uint8Array> = (async function* () {
     yield Buffer.from('one\n');
     yield Buffer.from('two\n');
   })();
 
-  async open(request: LogRequest): Promise<AsyncIterable<Uint8Array>> {
+  async open(request: OutputRequest): Promise<UnitOutput> {
     this.request = request;
     if (this.refuse) throw this.refuse;
-    return this.lines;
+    return { bytes: this.lines, exitCode: () => this.exitCode };
   }
 }
 
 async function withUnit(machines: readonly string[], run: (rig: Rig, journal: Journal) => Promise<void>, options = {}) {
   const journal = new Journal();
-  const rig = await startRig({ logs: journal, ...options });
+  const rig = await startRig({ outputs: journal, ...options });
   const { json } = await rig.call('POST', units, { body: unitBody('a.service') });
   for (const machine of machines) {
     const assignment = {
@@ -62,7 +64,7 @@ test('logs: text, streamed from the one machine that has the unit', () =>
     const { status, headers, text } = await rig.get(`${log}?tailLines=7&sinceSeconds=60&follow=true`);
     assert.deepEqual([status, headers['content-type'], text], [200, 'text/plain; charset=utf-8', 'one\ntwo\n']);
     const { signal: _, ...asked } = journal.request!;
-    assert.deepEqual(asked, { unit: 'a.service', machine: machineA, lines: 7, follow: true, sinceSeconds: 60 });
+    assert.deepEqual(asked, { show: 'journal', unit: 'a.service', machine: machineA, lines: 7, follow: true, sinceSeconds: 60 });
   }));
 
 test('logs: the head comes before the first line', () =>
@@ -191,4 +193,39 @@ test('assignments are read like any kind, and name their machine', () =>
   withUnit([machineA], async (rig) => {
     const { json } = await rig.get(`/apis/flotilla.dev/v1/assignments/${assignmentName('a.service', machineA)}`);
     assert.deepEqual([json.kind, json.spec.machine], ['Assignment', machineA]);
+  }));
+
+const status = `${units}/a.service/systemd-status`;
+
+test("systemd-status: systemctl's words as the body, its exit code in a header", () =>
+  withUnit([machineA], async (rig, journal) => {
+    journal.exitCode = 3;
+    const answer = await rig.get(status);
+    assert.deepEqual([answer.status, answer.text, answer.headers['flotilla-exit-code']], [200, 'one\ntwo\n', '3']);
+    const { signal: _, ...asked } = journal.request!;
+    assert.deepEqual(asked, { show: 'status', unit: 'a.service', machine: machineA });
+  }));
+
+test('systemd-status: of one of several machines', () =>
+  withUnit([machineA, machineB], async (rig, journal) => {
+    assert.equal((await rig.get(status)).status, 400);
+    assert.equal((await rig.get(`${status}?machine=bbbb`)).status, 200);
+    assert.equal(journal.request?.machine, machineB);
+  }));
+
+test('systemd-status: what is too long is cut, and says so', async () => {
+  const bytes = (async function* () {
+    for (let at = 0; at < 10; at++) yield Buffer.alloc(10, 'x');
+  })();
+  const { text, exitCode } = await wholeStatus({ bytes, exitCode: () => 3 }, 25);
+  assert.deepEqual([text.toString(), exitCode], [`${'x'.repeat(25)}\n(cut here: 75 bytes more)\n`, 3]);
+});
+
+test('logs: in a format of journalctl, or 400 with those that there are', () =>
+  withUnit([machineA], async (rig, journal) => {
+    await rig.get(`${log}?output=json`);
+    assert.ok(journal.request?.show === 'journal' && journal.request.output === 'json');
+    const { status: code, json } = await rig.get(`${log}?output=export`);
+    assert.equal(code, 400);
+    assert.match(json.message, /output must be one of short, .*, cat/);
   }));

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { WebSocket } from 'ws';
-import { journalArguments, Logs } from '../../agent/logs.js';
 import type { TlsIdentity } from '../../agent/stream.js';
-import { logsClose, maxLogsPerMachine } from '../../api/resources/protocol.js';
+import { journalArguments, statusArguments, UnitOutputs } from '../../agent/unit-output.js';
+import { exitClose, maxOutputsPerMachine, outputClose } from '../../api/resources/protocol.js';
 import { silentLogger } from '../../runtime/log.js';
 import { AgentServer, TestCa } from '../rigs/agent-server.js';
 
@@ -34,8 +34,14 @@ function journal(script: string): { command: string; pid: () => number } {
 }
 
 const logsWith = (command: string) =>
-  new Logs({ identity: () => identity, isAssigned: (unit) => unit !== 'other.service', isUserManager: false, log: silentLogger, command });
-const open = (logs: Logs, request: string, unit = 'web.service') =>
+  new UnitOutputs({
+    identity: () => identity,
+    isAssigned: (unit) => unit !== 'other.service',
+    isUserManager: false,
+    log: silentLogger,
+    command,
+  });
+const open = (logs: UnitOutputs, request: string, unit = 'web.service') =>
   logs.open({ type: 'open-logs', request, unit, lines: 10, follow: true }, server.url);
 
 async function textOf(socket: WebSocket): Promise<{ text: string; code: number; reason: string }> {
@@ -67,7 +73,7 @@ test('a journal comes down a connection of its own, to its last line, and says t
   open(logs, 'r/1');
   const { path, socket } = await server.logs();
   assert.equal(path, '/agent/v1/logs/r%2F1');
-  assert.deepEqual(await textOf(socket), { text: 'one\ntwo\n', code: logsClose.ended, reason: '' });
+  assert.deepEqual(await textOf(socket), { text: 'one\ntwo\n', code: outputClose.ended, reason: '' });
   assert.equal(logs.size, 0);
 });
 
@@ -120,20 +126,20 @@ test('SEMANTICS 18: only units that are assigned here are shown', async () => {
   open(logs, 'r1', 'other.service');
   const { socket } = await server.logs();
   const { text, code, reason } = await textOf(socket);
-  assert.deepEqual([text, code], ['', logsClose.notAssigned]);
+  assert.deepEqual([text, code], ['', outputClose.notAssigned]);
   assert.match(reason, /other\.service is not assigned/);
 });
 
 test('SEMANTICS 18: at most eight at a time', async () => {
   const logs = logsWith(journal('exec sleep 1000').command);
   const sockets: WebSocket[] = [];
-  for (let request = 0; request < maxLogsPerMachine; request++) {
+  for (let request = 0; request < maxOutputsPerMachine; request++) {
     open(logs, `r${request}`);
     sockets.push((await server.logs()).socket);
   }
   open(logs, 'one-too-many');
   const { code } = await textOf((await server.logs()).socket);
-  assert.equal(code, logsClose.tooMany);
+  assert.equal(code, outputClose.tooMany);
   const closed = sockets.map((socket) => once(socket, 'close'));
   logs.closeAll();
   await Promise.all(closed);
@@ -147,7 +153,7 @@ test('a journal that cannot be shown says why', async () => {
   ]) {
     open(logsWith(command), 'r1');
     const answer = await textOf((await server.logs()).socket);
-    assert.equal(answer.code, logsClose.failed);
+    assert.equal(answer.code, outputClose.failed);
     assert.match(answer.reason, reason);
   }
 });
@@ -156,4 +162,48 @@ test('SEMANTICS 18: no word of a request can become an option of journalctl', ()
   const args = journalArguments({ unit: '--file=/etc/shadow', lines: 5, follow: false, since: '--vacuum-size=1' }, false);
   assert.deepEqual(args.slice(-2), ['--since=--vacuum-size=1', '--unit=--file=/etc/shadow']);
   assert.ok(journalArguments({ unit: 'a.service', lines: 5, follow: true }, true).includes('--user-unit=a.service'));
+});
+
+const openStatus = (outputs: UnitOutputs, request: string, unit = 'web.service') =>
+  outputs.open({ type: 'open-status', request, unit }, server.url);
+
+for (const code of [0, 3, 255]) {
+  test(`a status comes the same way, whatever systemctl writes it to, and closes with its exit code: ${code}`, async () => {
+    const outputs = logsWith(journal(`echo web; echo changed on disk >&2; exit ${code}`).command);
+    openStatus(outputs, 's1');
+    const answer = await textOf((await server.logs()).socket);
+    assert.deepEqual([answer.text.split('\n').sort().join(), answer.code], [',changed on disk,web', exitClose + code]);
+    assert.equal(outputs.size, 0);
+  });
+}
+
+test('a systemctl that was killed is no exit code', async () => {
+  openStatus(logsWith(journal('kill -9 $$').command), 's1');
+  const { code, reason } = await textOf((await server.logs()).socket);
+  assert.deepEqual([code, reason], [outputClose.failed, 'systemctl ended with SIGKILL']);
+});
+
+test('SEMANTICS 18: a status dies with its reader, counts like a journal, and is shown of units that are assigned here only', async () => {
+  const { command, pid } = journal('echo started; exec sleep 1000');
+  const outputs = logsWith(command);
+  openStatus(outputs, 's1');
+  const { socket } = await server.logs();
+  await once(socket, 'message');
+  assert.equal(outputs.size, 1);
+  socket.terminate();
+  await untilDead(pid());
+  assert.equal(outputs.size, 0);
+  openStatus(outputs, 's2', 'other.service');
+  assert.equal((await textOf((await server.logs()).socket)).code, outputClose.notAssigned);
+});
+
+test('SEMANTICS 18: no word of a request can become an option of systemctl', () => {
+  assert.deepEqual(statusArguments('--host=elsewhere', false), ['status', '-l', '--no-pager', '--', '--host=elsewhere']);
+  assert.deepEqual(statusArguments('a.service', true).slice(0, 2), ['--user', 'status']);
+});
+
+test('the format of a journal is the one that was asked for', () => {
+  const asked = { unit: 'a.service', lines: 5, follow: false } as const;
+  assert.equal(journalArguments(asked, false)[0], '--output=short-iso');
+  assert.equal(journalArguments({ ...asked, output: 'cat' }, false)[0], '--output=cat');
 });

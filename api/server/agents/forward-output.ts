@@ -1,4 +1,4 @@
-/** From server to server: a journal of a machine whose stream the other one holds. Never forwarded twice. */
+/** From server to server: what a machine shows of a unit whose stream the other one holds. Never forwarded twice. */
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
@@ -8,18 +8,21 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock } from '../../../runtime/clock.js';
 import type { Logger } from '../../../runtime/log.js';
 import { StatusError } from '../../resources/errors.js';
+import { exitCodeHeader, journalFormats } from '../../resources/unit-output.js';
 import { paramsOf } from '../access.js';
 import { openStream } from '../http-stream.js';
-import type { LogRequest } from '../ports.js';
-import { flag, queryOf, wholeNumber } from '../query.js';
+import type { OutputRequest, UnitOutput } from '../ports.js';
+import { flag, oneOf, queryOf, wholeNumber } from '../query.js';
 import type { Route } from '../routes.js';
 import type { ServerRegistry } from '../servers.js';
 import type { IssuedKey, Pki } from '../trust/ca.js';
-import type { AgentLogs } from './logs.js';
+import { answerStatus, wholeStatus } from '../unit-status.js';
+import type { AgentOutputs } from './unit-output.js';
 
-const path = '/servers/v1/logs/:machine/:unit';
+const paths = { journal: '/servers/v1/logs', status: '/servers/v1/status' } as const;
 const certificateLifeMs = 24 * 3_600_000;
-const connectTimeoutMs = 5_000;
+/** Until the answer begins: a journal's at once, a status when systemctl has said it. */
+const answerTimeoutMs = { journal: 5_000, status: 30_000 } as const;
 const maxErrorBytes = 64 * 1024;
 
 export interface ForwardPorts {
@@ -30,7 +33,7 @@ export interface ForwardPorts {
 }
 
 /** Asks other servers, as an admin that calls itself a server: whoever holds the CA's key is one anyway. */
-export function logForwarder({ registry, pki, serverName, clock }: ForwardPorts) {
+export function outputForwarder({ registry, pki, serverName, clock }: ForwardPorts) {
   let own: { readonly issued: Promise<IssuedKey>; readonly untilMs: number } | undefined;
 
   function certificate(): Promise<IssuedKey> {
@@ -41,7 +44,7 @@ export function logForwarder({ registry, pki, serverName, clock }: ForwardPorts)
     return own.issued;
   }
 
-  return async (server: string, request: LogRequest): Promise<AsyncIterable<Uint8Array>> => {
+  return async (server: string, request: OutputRequest): Promise<UnitOutput> => {
     const url = registry.all().find(({ name }) => name === server)?.urls[0];
     if (url === undefined) throw unreachable(request.machine, server, 'it is not on the list of servers, or has no https listener');
     const { certificate: cert, key } = await certificate();
@@ -51,7 +54,7 @@ export function logForwarder({ registry, pki, serverName, clock }: ForwardPorts)
       key,
       agent: false,
       signal: request.signal,
-      timeout: connectTimeoutMs,
+      timeout: answerTimeoutMs[request.show],
     });
     call.on('timeout', () => call.destroy(new Error('it does not answer')));
     let response: IncomingMessage;
@@ -63,15 +66,18 @@ export function logForwarder({ registry, pki, serverName, clock }: ForwardPorts)
     // Silence is normal from here on: a journal may have nothing to say.
     call.setTimeout(0);
     if (response.statusCode !== 200) throw await statusIn(response, server);
-    return response;
+    return { bytes: response, exitCode: () => Number(response.headers[exitCodeHeader] ?? 0) };
   };
 }
 
-function targetOf(url: string, { machine, unit, lines, follow, sinceSeconds }: LogRequest): URL {
-  const target = new URL(`/servers/v1/logs/${machine}/${encodeURIComponent(unit)}`, url);
-  target.searchParams.set('lines', String(lines));
-  target.searchParams.set('follow', String(follow));
-  if (sinceSeconds !== undefined) target.searchParams.set('sinceSeconds', String(sinceSeconds));
+function targetOf(url: string, request: OutputRequest): URL {
+  const { machine, unit } = request;
+  const target = new URL(`${paths[request.show]}/${machine}/${encodeURIComponent(unit)}`, url);
+  if (request.show === 'status') return target;
+  const { lines, follow, sinceSeconds, output } = request;
+  for (const [name, value] of Object.entries({ lines, follow, sinceSeconds, output })) {
+    if (value !== undefined) target.searchParams.set(name, String(value));
+  }
   return target;
 }
 
@@ -98,30 +104,44 @@ async function statusIn(response: IncomingMessage, server: string): Promise<Stat
 }
 
 /** The other end: answers from the streams of this server only. */
-export const forwardedLogsRoute = (logs: Pick<AgentLogs, 'openHere'>, log: Logger): Route => ({
-  method: 'GET',
-  path,
-  audience: 'admin',
-  attributes: () => ({ path, method: 'get' }),
-  async handler(request: FastifyRequest, reply: FastifyReply) {
-    const { machine = '', unit = '' } = paramsOf(request);
-    const query = queryOf(request);
+export const forwardedOutputRoutes = (outputs: Pick<AgentOutputs, 'openHere'>, log: Logger): Route[] => [
+  forwardedRoute(paths.journal, async (reply, about, query) => {
     const sinceSeconds = wholeNumber(query, 'sinceSeconds');
-    const gone = new AbortController();
-    reply.raw.once('close', () => gone.abort());
-    const bytes = await logs.openHere({
-      machine,
-      unit,
+    const output = oneOf(query, 'output', journalFormats);
+    const { bytes } = await outputs.openHere({
+      ...about,
+      show: 'journal',
       lines: wholeNumber(query, 'lines') ?? 0,
       follow: flag(query, 'follow') ?? false,
       ...(sinceSeconds === undefined ? {} : { sinceSeconds }),
-      signal: gone.signal,
+      ...(output === undefined ? {} : { output }),
     });
     const raw = openStream(reply, 'text/plain; charset=utf-8');
     // A journal that breaks off is cut, so that the reader does not take what it has for all there is.
     await pipeline(Readable.from(bytes, { objectMode: false }), raw).catch((error: unknown) =>
       log.debug('forwarded journal broke off', { error }),
     );
-    return reply;
-  },
-});
+  }),
+  forwardedRoute(paths.status, async (reply, about) => {
+    answerStatus(reply, await wholeStatus(await outputs.openHere({ ...about, show: 'status' })));
+  }),
+];
+
+type About = Pick<OutputRequest, 'machine' | 'unit' | 'signal'>;
+
+function forwardedRoute(base: string, answer: (reply: FastifyReply, about: About, query: URLSearchParams) => Promise<void>): Route {
+  const path = `${base}/:machine/:unit`;
+  return {
+    method: 'GET',
+    path,
+    audience: 'admin',
+    attributes: () => ({ path, method: 'get' }),
+    async handler(request: FastifyRequest, reply: FastifyReply) {
+      const { machine = '', unit = '' } = paramsOf(request);
+      const gone = new AbortController();
+      reply.raw.once('close', () => gone.abort());
+      await answer(reply, { machine, unit, signal: gone.signal }, queryOf(request));
+      return reply;
+    },
+  };
+}
