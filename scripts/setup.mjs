@@ -18,7 +18,14 @@ export const runtimePackages = {
 };
 
 /** What the tests need beside that. */
-export const testPackages = { ...runtimePackages, prometheus: ['prometheus', 'promtool'], 'kubernetes-client': ['kubectl'] };
+export const testPackages = {
+  ...runtimePackages,
+  prometheus: ['prometheus', 'promtool'],
+  'kubernetes-client': ['kubectl'],
+  'docker.io': ['dockerd'],
+  'docker-registry': ['docker-registry'],
+  'busybox-static': ['busybox'],
+};
 
 const say = (text) => process.stderr.write(`${text}\n`);
 const hasCommand = (name) =>

@@ -209,9 +209,11 @@ async function onlyChild(pid: number | undefined): Promise<number | undefined> {
 
 const cgroupName = (machine: string) => `flotilla-${machine}`;
 
-/** The hierarchies in which systemd keeps its tree: cgroup v2 wherever it is mounted, and v1's name=systemd. */
-const cgroupRoots = () =>
-  ['/sys/fs/cgroup', '/sys/fs/cgroup/unified', '/sys/fs/cgroup/systemd'].filter((root) => existsSync(join(root, 'cgroup.procs')));
+/** Every cgroup hierarchy: machines have their tree in cgroup v2, wherever it is mounted, and v1's name=systemd; what runs in them may use others. */
+export const cgroupRoots = () =>
+  ['/sys/fs/cgroup', ...readdirSync('/sys/fs/cgroup').map((entry) => join('/sys/fs/cgroup', entry))].filter((root) =>
+    existsSync(join(root, 'cgroup.procs')),
+  );
 
 /** $1 is the cgroup's name, the rest is the command. Only where the host's PID 1 is not systemd, which gives each machine a scope itself. */
 const enterCgroups = `

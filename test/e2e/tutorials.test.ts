@@ -1,0 +1,119 @@
+/** The units of tutorials about fleet, as they are printed there, on three machines with a real Docker each: SEMANTICS 14, invariants 8 and 9. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { conditionOf, TestCluster, until } from '../rigs/cluster.js';
+import { DockerRig, nginxPage } from '../rigs/docker.js';
+
+const directory = join(dirname(fileURLToPath(import.meta.url)), 'tutorials');
+const file = (name: string) => join(directory, name);
+const textOf = (name: string) => readFile(file(name), 'utf8');
+
+describe("the tutorials' units", () => {
+  let cluster: TestCluster;
+  let docker: DockerRig;
+  before(async () => {
+    cluster = await TestCluster.start();
+    docker = await DockerRig.start(cluster);
+  });
+  after(async () => {
+    await docker?.stop();
+    await cluster?.stop();
+  });
+  afterEach(async () => {
+    const names = (await cluster.units()).map((unit) => unit.metadata.name);
+    if (names.length > 0) await cluster.dev.mustCli(['delete', 'unit', ...names]);
+  });
+
+  const cli = (...args: string[]) => cluster.dev.cli(args);
+  const must = (...args: string[]) => cluster.dev.mustCli(args);
+  /** Applies a unit file's text under a name of our choice, as a file of that name would be. */
+  const applyText = (name: string, content: string) =>
+    cluster.apply(JSON.stringify({ apiVersion: 'flotilla.dev/v1', kind: 'Unit', metadata: { name }, spec: { content } }));
+
+  test('hello.service: pulls, runs, is heard, keeps other hellos away, and is killed with its container', async () => {
+    assert.equal(await must('apply', '-f', file('first-steps/hello.service')), 'unit/hello.service created\n');
+    const unit = await cluster.untilReady('hello.service');
+    const machine = cluster.machineOf(unit);
+    await until('its container', async () => (await docker.containers(machine)).join() === 'busybox1');
+    await until('its words', async () => /Hello World\n.*Hello World/s.test(await must('logs', 'hello.service')));
+    assert.match(await must('list-units'), /^hello\.service\t+[0-9a-f]{8}\.\.\.\/\S+\t+active\t+running$/m);
+
+    await applyText('hello2.service', await textOf('first-steps/hello.service'));
+    const other = await cluster.untilReady('hello2.service');
+    assert.notEqual(other.status?.machine, unit.status?.machine);
+    await must('delete', 'unit', 'hello2.service');
+
+    await must('delete', 'unit', 'hello.service');
+    assert.deepEqual(await docker.containers(machine), [], 'killed before the delete returned');
+    assert.equal((await cluster.show(machine, 'hello.service', 'LoadState')).LoadState, 'not-found');
+  });
+
+  test('hello.service with ExecStopPost and [Install]: enabled while it is there, and its container is removed with it', async () => {
+    await must('apply', '-f', file('lifecycle/hello.service'));
+    const machine = cluster.machineOf(await cluster.untilReady('hello.service'));
+    await until('its container', async () => (await docker.containers(machine)).join() === 'busybox1');
+    const wants = '/run/systemd/system/multi-user.target.wants/hello.service';
+    await machine.must(['test', '-e', wants]);
+
+    await must('delete', 'unit', 'hello.service');
+    assert.deepEqual(await docker.containers(machine, 'all'), [], 'stopped, and then removed by ExecStopPost');
+    assert.equal((await machine.exec(['test', '-e', wants])).code, 1);
+  });
+
+  test('nginx.service pinned by MachineID, as a user that the host lacks, and then has', async () => {
+    await must('apply', '-f', file('pinned/nginx.service'));
+    const unplaced = await cluster.untilUnit('nginx.service', 'unplaced', (seen) => conditionOf(seen, 'Scheduled')?.status === 'False');
+    assert.match(conditionOf(unplaced, 'Scheduled')!.message, /no machine df515c36/);
+
+    const machine = cluster.dev.machines[1]!;
+    const here = (await textOf('pinned/nginx.service')).replace(/^MachineID=.*$/m, `MachineID=${machine.options.machineId}`);
+    await applyText('nginx.service', here);
+    await until('the reason in describe', async () => /217\/USER/.test(await must('describe', 'unit', 'nginx.service')));
+
+    await machine.must(['useradd', '--system', '--groups', 'docker', 'core']);
+    const unit = await cluster.untilReady('nginx.service');
+    assert.equal(cluster.machineOf(unit), machine);
+    const page = async (path = '') => (await fetch(`http://${machine.options.address}/${path}`)).text();
+    await until('its page', async () => (await page()) === nginxPage);
+
+    // Where fleet wanted it destroyed first, a changed file changes it in place.
+    await applyText('nginx.service', here.replace('-p 80:80', '-p 80:80 -v /srv:/www:ro'));
+    await machine.writeFile('/srv/index.html', 'configured on the host\n');
+  });
+
+  test('the redis pair: refused as printed, by file and line; mended it runs on two machines', async () => {
+    const printed = await cli('apply', '-f', file('replicas'));
+    assert.equal(printed.code, 1);
+    for (const name of ['redis@1.service', 'redis@2.service']) assert.match(printed.stderr, new RegExp(`${name}\\b.*line 9`));
+    assert.deepEqual(await cluster.units(), []);
+
+    const withSigns = (await textOf('replicas/redis@1.service')).replace(/^(ExecStart(?:Pre)?) docker/gm, '$1=docker');
+    const mended = withSigns.replace('docker run -d', 'docker run');
+    for (const name of ['redis@1.service', 'redis@2.service']) await applyText(name, mended);
+    const pair = await Promise.all(['redis@1.service', 'redis@2.service'].map((name) => cluster.untilReady(name)));
+    const machines = pair.map((unit) => cluster.machineOf(unit));
+    assert.notEqual(machines[0], machines[1]);
+    for (const machine of machines) {
+      const ping = ['sh', '-c', `busybox nc ${machine.options.address} 6379 < /dev/null`];
+      await until('its answer', async () => (await machine.must(ping)) === '+PONG\n');
+    }
+
+    // docker run -d leaves at once, and systemd then stops what it took for the service: ended, and said to be.
+    await applyText('redis@1.service', withSigns);
+    const detached = await cluster.untilUnit(
+      'redis@1.service',
+      'ended',
+      (seen) => seen.status?.observedGeneration === 2 && seen.status.active === 'inactive',
+    );
+    assert.equal(conditionOf(detached, 'Ready')?.status, 'False');
+  });
+
+  test('list_machines, as one of them spells it', async () => {
+    const { code, stderr } = await cli('list_machines');
+    assert.equal(code, 2);
+    assert.match(stderr, /list-machines/);
+  });
+});
