@@ -9,6 +9,7 @@ import type { Logger } from '../runtime/log.js';
 import type { Metrics } from '../runtime/metrics.js';
 import { createWorkQueue, type Outcome, settled, type WorkQueue } from '../runtime/work-queue.js';
 import { batched } from './batched.js';
+import { isUnexplained } from './failed-command.js';
 import type { UnitFiles } from './files.js';
 import { type Observation, Observations, unseen } from './observe.js';
 import { plan, type World } from './plan.js';
@@ -103,6 +104,7 @@ export class Convergence {
       connected: () => this.#lookAgain(),
       changed: (name, change) => {
         this.observations.change(name, change);
+        if (change.of === 'service' && isUnexplained(change.service)) this.#explain(name);
         const seen = this.observations.get(name)?.seen;
         if (seen && isUp(seen)) this.#stoppedByHand.delete(name);
       },
@@ -209,6 +211,19 @@ export class Convergence {
   #lookAgain(): void {
     this.observations.doubtDetails();
     for (const name of this.names()) this.#lanes.add(name);
+  }
+
+  /** Its failure is not its main process's: which command it was, systemd says only when asked. */
+  #explain(name: string): void {
+    const unexplained = this.observations.get(name)?.service;
+    if (!unexplained) return;
+    this.#options.systemd.details(name).then(
+      (details) => {
+        // Whatever was told meanwhile is newer.
+        if (this.observations.get(name)?.service === unexplained) this.observations.details(name, details);
+      },
+      (error: Error) => this.#options.log.warn('why it failed is not known', { unit: name, error: error.message }),
+    );
   }
 
   #foreignJobEnded(name: string, result: string): void {

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import dbus from 'dbus-next';
 import { type Clock, type Random, sleep } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
+import { commandProperties, exitCodes, failedCommand, isUnexplained } from './failed-command.js';
 import { JobWindow } from './job-window.js';
 import { sharedWork } from './shared-work.js';
 import {
@@ -146,7 +147,12 @@ class SystemdDbus implements Systemd {
       read(serviceInterface, isService ? serviceProperties : []),
     ]);
     const type = text(service('Type'));
-    return { run: runFacts(unit), ...(isService ? { service: serviceFacts(service) } : {}), ...(type === undefined ? {} : { type }) };
+    let facts = serviceFacts(service);
+    if (isUnexplained(facts)) {
+      const commands = await read(serviceInterface, commandProperties);
+      facts = { ...facts, ...failedCommand(commandProperties.map(commands)) };
+    }
+    return { run: runFacts(unit), ...(isService ? { service: facts } : {}), ...(type === undefined ? {} : { type }) };
   }
 
   async fragmentPath(name: string): Promise<string> {
@@ -586,9 +592,6 @@ const runFacts = (values: Values): RunFacts =>
     activeSinceMs: timestamp(values('ActiveEnterTimestamp')),
     invocationID: hex(values('InvocationID')),
   });
-
-/** CLD_EXITED, CLD_KILLED, CLD_DUMPED of waitid(2). */
-const exitCodes: Readonly<Record<number, string>> = { 1: 'exited', 2: 'killed', 3: 'dumped' };
 
 const serviceFacts = (values: Values): ServiceFacts => {
   // Until the main process has ended, its exit status is 0 and means nothing.

@@ -34,9 +34,9 @@ export interface ServiceFacts {
   readonly mainPID?: number;
   /** How often Restart= has restarted it. */
   readonly restarts?: number;
-  /** exited, killed or dumped. */
+  /** How the process ended that the result is about: exited, killed or dumped. Absent while it runs. */
   readonly exitCode?: string;
-  /** Exit status, or the signal's number. */
+  /** Its exit status, or the signal's number. `details` also finds that of an ExecStartPre= and the like; a signal knows the main process only. */
   readonly exitStatus?: number;
 }
 

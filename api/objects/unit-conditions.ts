@@ -8,6 +8,7 @@ import type { UnitState } from '../resources/assignment.js';
 import type { Condition } from '../resources/meta.js';
 import type { DesiredState, UnitSpec } from '../resources/unit.js';
 import { isInstanceName, isTemplateName } from '../resources/unit-name.js';
+import { exitStatusName } from './exit-status.js';
 import type { StoredObject } from './ports.js';
 import type { UnitFragment } from './unit-fragment.js';
 
@@ -111,7 +112,9 @@ function readiness(facts: UnitFacts, scheduled: Condition | undefined): Verdict 
     }
     return { status: 'False', reason: 'NotStarted', message: `Loaded ${where}, not started yet.` };
   }
-  return { status: 'False', reason: capitalised(state.active), message: `${capitalised(seen)} ${where}.` };
+  // Between two tries of Restart= the last one has failed already.
+  const why = state.sub === 'auto-restart' && state.result !== undefined && state.result !== 'success' ? `: ${outcomeOf(state)}` : '';
+  return { status: 'False', reason: capitalised(state.active), message: `${capitalised(seen)} ${where}${why}.` };
 }
 
 /** SEMANTICS 3: launched means active, or a oneshot that succeeded; loaded means loaded. */
@@ -216,7 +219,7 @@ const problemOf = ({ reason, message }: NonNullable<UnitState['problem']>) => ({
 /** How the last run ended, as the end of a sentence. Results as in systemd.exec(5), $SERVICE_RESULT. */
 function outcomeOf({ result, exitStatus, problem }: UnitState): string {
   if (problem) return withoutStop(problem.message);
-  const status = exitStatus === undefined ? '' : ` ${exitStatus}`;
+  const status = exitStatus === undefined ? '' : ` ${exitStatusName(exitStatus)}`;
   switch (result) {
     case undefined:
     case 'success':

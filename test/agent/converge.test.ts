@@ -269,6 +269,14 @@ for (const { name, body, exit } of [
   });
 }
 
+test('SEMANTICS 11: an ExecStartPre= that fails is reported with its status, which no signal tells', async () => {
+  const world = await AgentWorld.start();
+  await world.want(assignment('web.service', service('ExecStartPre=/bin/sh -c "exit 9"\nExecStart=/bin/sleep infinity')));
+  await world.rest();
+  const { active, result, exitStatus } = world.agent.state('web.service')!;
+  assert.deepEqual([active, result, exitStatus], ['failed', 'exit-code', 9]);
+});
+
 test('SEMANTICS 11: a oneshot that a timer starts ends without being started again', async () => {
   const world = await AgentWorld.start();
   await world.want(assignment('job.service', service('Type=oneshot\nExecStart=/bin/true')));

@@ -169,6 +169,18 @@ export function systemdContract(name: string, open: () => Promise<SystemdUnderTe
       assert.deepEqual([service?.result, service?.exitStatus], ['exit-code', 7]);
     });
 
+    withSystemd(
+      'the status is that of an ExecStartPre= when that is what failed; one that may fail does not count',
+      async ({ systemd, write, row }, unit) => {
+        const before = 'ExecStartPre=-/bin/sh -c "exit 8"\nExecStartPre=/bin/sh -c "exit 9"\n';
+        write(unit, `[Service]\n${before}ExecStart=/bin/sleep infinity\n`);
+        await (await systemd.start(unit)).ended;
+        await until('the failure', async () => (await row(unit)).active === 'failed');
+        const { service } = await systemd.details(unit);
+        assert.deepEqual([service?.result, service?.exitCode, service?.exitStatus], ['exit-code', 'exited', 9]);
+      },
+    );
+
     withSystemd("jobs of others are told of, and ours are not taken for others'", async ({ systemd, write, byHand }, unit) => {
       const foreign: string[] = [];
       systemd.listen({ foreignJobEnded: (of, result) => void (of === unit && foreign.push(result)) });

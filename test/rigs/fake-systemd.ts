@@ -318,7 +318,9 @@ export class FakeSystemd implements Systemd {
       if (unit.job !== job) return;
       this.#begin(unit);
       const isOneshot = typeOf(unit.text) === 'oneshot';
-      const fails = /ExecStart=\/bin\/false/.test(unit.text) ? 1 : Number(/exit (\d+)/.exec(unit.text)?.[1] ?? 0);
+      const fails = /ExecStart=\/bin\/false/.test(unit.text)
+        ? 1
+        : (failsBefore(unit.text) ?? Number(/exit (\d+)/.exec(unit.text)?.[1] ?? 0));
       if (isOneshot && !fails && /RemainAfterExit=yes/.test(unit.text)) this.#turn(unit, 'active', 'exited');
       else if (isOneshot) this.#end(unit, fails);
       job.end(isOneshot && fails ? 'failed' : 'done');
@@ -408,7 +410,11 @@ export class FakeSystemd implements Systemd {
     const { name, run, service } = unit;
     if (this.faults.has('silent') || !this.isConnected) return;
     this.#tell((listener) => listener.changed?.(name, { of: 'unit', active, sub, run }));
-    if (name.endsWith('.service')) this.#tell((listener) => listener.changed?.(name, { of: 'service', service }));
+    if (!name.endsWith('.service')) return;
+    // Signals carry what is known of the main process, and it has not run.
+    const { exitCode: _, exitStatus: __, ...mainUnknown } = service;
+    const told = failsBefore(unit.text) === undefined ? service : mainUnknown;
+    this.#tell((listener) => listener.changed?.(name, { of: 'service', service: told }));
   }
 
   #tell(tell: (listener: SystemdListener) => void): void {
@@ -417,6 +423,12 @@ export class FakeSystemd implements Systemd {
 }
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Status of an ExecStartPre= that fails and must not. */
+const failsBefore = (text: string): number | undefined => {
+  const status = /^ExecStartPre=(?!-).*exit (\d+)/m.exec(text)?.[1];
+  return status === undefined ? undefined : Number(status);
+};
 
 const typeOf = (text: string): string => /^Type=(\w+)$/m.exec(text)?.[1] ?? 'simple';
 
