@@ -1,17 +1,18 @@
 /** The units of tutorials about fleet, as they are printed there, on three machines with a real Docker each: SEMANTICS 14, invariants 8 and 9. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { after, afterEach, before, describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { conditionOf, TestCluster, until } from '../rigs/cluster.js';
+import { conditionOf, TestCluster, unitManifest, until } from '../rigs/cluster.js';
 import { DockerRig, nginxPage } from '../rigs/docker.js';
 
 const directory = join(dirname(fileURLToPath(import.meta.url)), 'tutorials');
 const file = (name: string) => join(directory, name);
 const textOf = (name: string) => readFile(file(name), 'utf8');
 
-describe("the tutorials' units", () => {
+// Together, because some of them wait: for RestartSec=, and for docker stop, which gives a shell that ignores SIGTERM its 10 seconds.
+describe("the tutorials' units", { concurrency: true }, () => {
   let cluster: TestCluster;
   let docker: DockerRig;
   before(async () => {
@@ -22,48 +23,41 @@ describe("the tutorials' units", () => {
     await docker?.stop();
     await cluster?.stop();
   });
-  afterEach(async () => {
-    const names = (await cluster.units()).map((unit) => unit.metadata.name);
-    if (names.length > 0) await cluster.dev.mustCli(['delete', 'unit', ...names]);
-  });
 
   const cli = (...args: string[]) => cluster.dev.cli(args);
   const must = (...args: string[]) => cluster.dev.mustCli(args);
   /** Applies a unit file's text under a name of our choice, as a file of that name would be. */
-  const applyText = (name: string, content: string) =>
-    cluster.apply(JSON.stringify({ apiVersion: 'flotilla.dev/v1', kind: 'Unit', metadata: { name }, spec: { content } }));
+  const applyText = (name: string, content: string) => cluster.apply(unitManifest(name, content));
 
-  test('hello.service: pulls, runs, is heard, keeps other hellos away, and is killed with its container', async () => {
+  test('hello.service: pulls, runs, is heard, keeps other hellos away, and its container goes with it', async () => {
     assert.equal(await must('apply', '-f', file('first-steps/hello.service')), 'unit/hello.service created\n');
     const unit = await cluster.untilReady('hello.service');
     const machine = cluster.machineOf(unit);
-    await until('its container', async () => (await docker.containers(machine)).join() === 'busybox1');
+    await until('its container', async () => (await docker.containers(machine)).includes('busybox1'));
     await until('its words', async () => /Hello World\n.*Hello World/s.test(await must('logs', 'hello.service')));
     assert.match(await must('list-units'), /^hello\.service\t+[0-9a-f]{8}\.\.\.\/\S+\t+active\t+running$/m);
 
     await applyText('hello2.service', await textOf('first-steps/hello.service'));
     const other = await cluster.untilReady('hello2.service');
-    assert.notEqual(other.status?.machine, unit.status?.machine);
+    assert.notEqual(other.status?.machine, unit.status?.machine, 'X-Conflicts keeps them apart');
     await must('delete', 'unit', 'hello2.service');
 
     await must('delete', 'unit', 'hello.service');
-    assert.deepEqual(await docker.containers(machine), [], 'killed before the delete returned');
+    assert.equal((await docker.containers(machine)).includes('busybox1'), false, 'killed before the delete returned');
     assert.equal((await cluster.show(machine, 'hello.service', 'LoadState')).LoadState, 'not-found');
-  });
 
-  test('hello.service with ExecStopPost and [Install]: enabled while it is there, and its container is removed with it', async () => {
+    // The other tutorial's, with ExecStopPost= and [Install]: enabled while it is there, and no container is left.
     await must('apply', '-f', file('lifecycle/hello.service'));
-    const machine = cluster.machineOf(await cluster.untilReady('hello.service'));
-    await until('its container', async () => (await docker.containers(machine)).join() === 'busybox1');
+    const second = cluster.machineOf(await cluster.untilReady('hello.service'));
+    await until('its container', async () => (await docker.containers(second)).includes('busybox1'));
     const wants = '/run/systemd/system/multi-user.target.wants/hello.service';
-    await machine.must(['test', '-e', wants]);
-
+    await second.must(['test', '-e', wants]);
     await must('delete', 'unit', 'hello.service');
-    assert.deepEqual(await docker.containers(machine, 'all'), [], 'stopped, and then removed by ExecStopPost');
-    assert.equal((await machine.exec(['test', '-e', wants])).code, 1);
+    assert.equal((await docker.containers(second, 'all')).includes('busybox1'), false, 'stopped, and then removed by ExecStopPost');
+    assert.equal((await second.exec(['test', '-e', wants])).code, 1);
   });
 
-  test('nginx.service pinned by MachineID, as a user that the host lacks, and then has', async () => {
+  test('nginx.service pinned by MachineID, as a user that the host lacks, and then has; changed in place', async () => {
     await must('apply', '-f', file('pinned/nginx.service'));
     const unplaced = await cluster.untilUnit('nginx.service', 'unplaced', (seen) => conditionOf(seen, 'Scheduled')?.status === 'False');
     assert.match(conditionOf(unplaced, 'Scheduled')!.message, /no machine df515c36/);
@@ -71,29 +65,43 @@ describe("the tutorials' units", () => {
     const machine = cluster.dev.machines[1]!;
     const here = (await textOf('pinned/nginx.service')).replace(/^MachineID=.*$/m, `MachineID=${machine.options.machineId}`);
     await applyText('nginx.service', here);
-    await until('the reason in describe', async () => /217\/USER/.test(await must('describe', 'unit', 'nginx.service')));
+    await until('the reason in describe', async () => /status 217\/USER/.test(await must('describe', 'unit', 'nginx.service')));
 
     await machine.must(['useradd', '--system', '--groups', 'docker', 'core']);
     const unit = await cluster.untilReady('nginx.service');
     assert.equal(cluster.machineOf(unit), machine);
-    const page = async (path = '') => (await fetch(`http://${machine.options.address}/${path}`)).text();
-    await until('its page', async () => (await page()) === nginxPage);
+    const untilPage = (text: string) =>
+      until(`a page that says ${text}`, async () => (await (await fetch(`http://${machine.options.address}/`)).text()) === text);
+    await untilPage(nginxPage);
 
-    // Where fleet wanted it destroyed first, a changed file changes it in place.
-    await applyText('nginx.service', here.replace('-p 80:80', '-p 80:80 -v /srv:/www:ro'));
-    await machine.writeFile('/srv/index.html', 'configured on the host\n');
+    // fleet wanted it destroyed first. The container is dockerd's, on the host, so the directory is the host's, too.
+    const www = join(cluster.dev.directory, 'www');
+    await mkdir(www);
+    await writeFile(join(www, 'index.html'), 'configured on the host\n');
+    await applyText('nginx.service', here.replace('-p 80:80', `-v ${www}:/www:ro -p 80:80`));
+    await untilPage('configured on the host\n');
+    assert.equal(cluster.machineOf(await cluster.untilReady('nginx.service')), machine);
+    await must('delete', 'unit', 'nginx.service');
+    assert.equal((await docker.containers(machine)).includes('nginx'), false);
   });
 
   test('the redis pair: refused as printed, by file and line; mended it runs on two machines', async () => {
+    const names = ['redis@1.service', 'redis@2.service'];
     const printed = await cli('apply', '-f', file('replicas'));
     assert.equal(printed.code, 1);
-    for (const name of ['redis@1.service', 'redis@2.service']) assert.match(printed.stderr, new RegExp(`${name}\\b.*line 9`));
-    assert.deepEqual(await cluster.units(), []);
+    for (const name of names) {
+      for (const [line, option] of [
+        [10, 'ExecStartPre'],
+        [11, 'ExecStart'],
+      ]) {
+        assert.match(printed.stderr, new RegExp(`/${name}:${line}: "${option}" has no "="`));
+      }
+    }
+    assert.equal(await cluster.unit('redis@1.service'), undefined);
 
     const withSigns = (await textOf('replicas/redis@1.service')).replace(/^(ExecStart(?:Pre)?) docker/gm, '$1=docker');
-    const mended = withSigns.replace('docker run -d', 'docker run');
-    for (const name of ['redis@1.service', 'redis@2.service']) await applyText(name, mended);
-    const pair = await Promise.all(['redis@1.service', 'redis@2.service'].map((name) => cluster.untilReady(name)));
+    for (const name of names) await applyText(name, withSigns.replace('docker run -d', 'docker run'));
+    const pair = await Promise.all(names.map((name) => cluster.untilReady(name)));
     const machines = pair.map((unit) => cluster.machineOf(unit));
     assert.notEqual(machines[0], machines[1]);
     for (const machine of machines) {
@@ -106,9 +114,11 @@ describe("the tutorials' units", () => {
     const detached = await cluster.untilUnit(
       'redis@1.service',
       'ended',
-      (seen) => seen.status?.observedGeneration === 2 && seen.status.active === 'inactive',
+      (seen) => seen.status?.observedGeneration === seen.metadata.generation && seen.status.active === 'inactive',
     );
-    assert.equal(conditionOf(detached, 'Ready')?.status, 'False');
+    const ready = conditionOf(detached, 'Ready')!;
+    assert.deepEqual([ready.status, ready.reason], ['False', 'Ended']);
+    await must('delete', 'unit', ...names);
   });
 
   test('list_machines, as one of them spells it', async () => {

@@ -31,7 +31,7 @@ export const nginxPage = 'Welcome to nginx, or what stands in for it\n';
 const images: readonly Image[] = [
   { repository: 'library/busybox', command: ['sh'] },
   { repository: 'library/nginx', command: ['httpd', '-f', '-p', '80', '-h', '/www'] },
-  { repository: 'dockerfile/redis', command: ['nc', '-lk', '-p', '6379', '-e', 'echo', '+PONG'] },
+  { repository: 'dockerfile/redis', command: ['nc', '-ll', '-p', '6379', '-e', 'echo', '+PONG'] },
 ];
 
 const socketInMachine = '/var/lib/docker-on-host.sock';
@@ -146,7 +146,8 @@ async function pushImages(registry: string): Promise<void> {
       JSON.stringify({
         architecture: process.arch === 'x64' ? 'amd64' : process.arch,
         os: 'linux',
-        config: { Cmd: command, Env: ['PATH=/bin'] },
+        // As PID 1 of a container none of them would heed SIGTERM, and `docker stop` would wait 10 s for it.
+        config: { Cmd: command, Env: ['PATH=/bin'], ...(repository === 'library/busybox' ? {} : { StopSignal: 'SIGKILL' }) },
         rootfs: { type: 'layers', diff_ids: [digestOf(layer)] },
       }),
     );
