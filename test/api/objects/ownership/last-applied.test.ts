@@ -10,7 +10,7 @@ const config = {
   kind: 'Unit',
   apiVersion: 'flotilla.dev/v1',
   spec: { desiredState: 'loaded', content: "[Service]\nExecStart=/bin/sh -c 'a && b >/dev/null'\n" },
-  metadata: { name: 'a.service', labels: { app: 'web' } },
+  metadata: { name: 'a.service', labels: { app: 'web' }, annotations: {} },
 };
 const live = (text: string) => ({ metadata: { annotations: { [lastAppliedAnnotation]: text, other: 'x' } } });
 
