@@ -4,6 +4,7 @@ import { basename, extname, join } from 'node:path';
 import { type ManifestDocument, type ManifestError, parseManifests } from '../api/resources/manifests.js';
 import { unitTypes } from '../api/resources/unit-name.js';
 import { CliError, usageError } from './exit.js';
+import { isUnitFile, readStdin } from './standard-input.js';
 
 export interface Loaded {
   readonly documents: readonly ManifestDocument[];
@@ -54,12 +55,3 @@ const unreadable = (file: string) => (error: NodeJS.ErrnoException) => {
   const why = error.code === 'ENOENT' ? 'no such file or directory' : error.code === 'EACCES' ? 'no permission to read it' : error.message;
   throw new CliError(`${file}: ${why}`);
 };
-
-/** A section header comes first, which no YAML document can begin with in a line of its own but a list of one word. */
-const isUnitFile = (text: string): boolean => /^(?:\s*(?:[#;].*)?\n)*\[[A-Z][A-Za-z-]*\]\s*\n/.test(text);
-
-async function readStdin(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
-}

@@ -60,12 +60,20 @@ export interface WireAssignment extends WireObject {
     readonly wanted: string;
     readonly failover: string;
     readonly remove?: string;
+    /** Generation of the unit that it carries out. */
+    readonly generation: number;
+    /** The restart that was asked for last. */
+    readonly restart?: string;
   };
   /** Absent until its agent has reported. */
   readonly status?: WireObject['status'] & {
     readonly active?: string;
     readonly sub?: string;
     readonly mainPID?: number;
+    /** A new one for each run. */
+    readonly invocationID?: string;
+    /** Generation that the agent has carried out. */
+    readonly generation?: number;
     readonly restarts?: number;
     /** When it took on its active state. */
     readonly since?: string;

@@ -19,7 +19,10 @@ const helpGroups: readonly (readonly [string, readonly string[]])[] = [
   ['What there is:', ['get', 'describe', 'events', 'wait', 'explain']],
   ['Machines:', ['cordon', 'uncordon', 'drain', 'failover']],
   ['Access:', ['token', 'kubeconfig']],
-  ['Listings as fleetctl prints them:', ['list-units', 'list-machines', 'list-unit-files']],
+  [
+    'Verbs of fleetctl:',
+    ['submit', 'load', 'start', 'stop', 'unload', 'restart', 'destroy', 'cat', 'list-units', 'list-machines', 'list-unit-files'],
+  ],
   ['The parts of a cluster:', ['server', 'agent', 'dev']],
   ['This program:', ['completion', 'version']],
 ];

@@ -11,3 +11,6 @@ export const failoverConfirmedAnnotation = 'flotilla.dev/failover-confirmed';
  * a copy that still runs there is stopped when its machine comes back.
  */
 export const forceDeleteAnnotation = 'flotilla.dev/force-delete';
+
+/** On a Unit: its change asks for one restart (SEMANTICS 11). The value is the time at which `flotilla restart` asked, ISO 8601. */
+export const restartAnnotation = 'flotilla.dev/restarted-at';

@@ -110,6 +110,3 @@ export const UnitStatus = z.strictObject({
 export type UnitStatus = z.infer<typeof UnitStatus>;
 
 export type Unit = FlotillaObject<UnitSpec, UnitStatus>;
-
-/** Annotation whose change asks for one restart of the unit, by `flotilla restart` (SEMANTICS 11). */
-export const restartAnnotation = 'flotilla.dev/restarted-at';

@@ -8,6 +8,7 @@ import { CliError, exitCode } from '../exit.js';
 import { listAll } from '../listing.js';
 import type { WireMachine, WireObject } from '../objects.js';
 import { print } from '../output.js';
+import { isGlobal } from './fleet/outcome.js';
 
 export interface FleetListOptions {
   readonly full?: boolean;
@@ -77,17 +78,17 @@ export async function listUnitFiles(context: Context, options: FleetListOptions)
   const full = options.full ?? false;
   const [machines, units] = await Promise.all([byName(context, 'machines'), byName(context, 'units')]);
   const rows = [...units.values()].map((unit) => {
-    const isGlobal = unit.status?.desiredMachines !== undefined;
+    const isOnAll = isGlobal(unit);
     const machine = unit.status?.machine as string | undefined;
     const target = machine === undefined ? missing : machineCell(machines.get(machine) as WireMachine, machine, full);
     return {
       unit: unit.metadata.name,
       hash: hashOf(unit, units, full),
       dstate: text(unit.spec?.desiredState),
-      state: isGlobal ? missing : text(unit.status?.currentState ?? 'inactive'),
-      target: isGlobal ? 'global' : target,
-      tmachine: isGlobal ? missing : target,
-      global: String(isGlobal),
+      state: isOnAll ? missing : text(unit.status?.currentState ?? 'inactive'),
+      target: isOnAll ? 'global' : target,
+      tmachine: isOnAll ? missing : target,
+      global: String(isOnAll),
       desc: text(descriptionOf(unit)),
     };
   });

@@ -1,8 +1,9 @@
 /** `flotilla wait --for=condition=X KIND/NAME`: ends when it is so; exit 124 when it was not in time. */
 import type { Context, KindInfo } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
-import { escapeSelector, listAll, watchEvents } from '../listing.js';
-import { conditionOf, type WireList, type WireObject } from '../objects.js';
+import { followObjects } from '../following.js';
+import { listAll } from '../listing.js';
+import { conditionOf, type WireObject } from '../objects.js';
 import { complain, printLine } from '../output.js';
 
 export interface WaitOptions {
@@ -63,32 +64,6 @@ function parseFor(text: string): Met {
   };
 }
 
-/** Follows one object until `met` says so (undefined: it is not there). False when the time was up first. Survives watches that end. */
-export async function followObject(context: Context, kind: KindInfo, name: string, timeoutMs: number, met: Met): Promise<boolean> {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), timeoutMs);
-  const fieldSelector = `metadata.name=${escapeSelector(name)}`;
-  try {
-    while (!abort.signal.aborted) {
-      const list = await context.client.json<WireList>(kind.path, { query: { fieldSelector }, signal: abort.signal });
-      if (met(list.items[0])) return true;
-      try {
-        const query = { fieldSelector, resourceVersion: list.metadata.resourceVersion };
-        for await (const event of watchEvents<WireObject>(context, kind.path, query, { signal: abort.signal })) {
-          if (met(event.type === 'DELETED' ? undefined : event.object)) return true;
-        }
-      } catch (error) {
-        // A watch may end at any time (410, a server that restarts): look again. Whatever is lasting shows in the list.
-        if (!(error instanceof CliError)) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 200));
-      }
-    }
-    return false;
-  } catch (error) {
-    if (abort.signal.aborted) return false;
-    throw error;
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
-  }
-}
+/** Follows one object until `met` says so (undefined: it is not there). False when the time was up first. */
+export const followObject = (context: Context, kind: KindInfo, name: string, timeoutMs: number, met: Met): Promise<boolean> =>
+  followObjects(context, kind, [name], { timeoutMs }, met);

@@ -1,9 +1,9 @@
 /** What a Unit asks for, read from the cache: its text, its template's where it follows one (SEMANTICS 9), and where it may run. */
 import type { ClusterCache, Row, StoredObject } from '../../api/objects/ports.js';
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
-import { forceDeleteAnnotation } from '../../api/resources/annotations.js';
+import { forceDeleteAnnotation, restartAnnotation } from '../../api/resources/annotations.js';
 import { effectivePlacement } from '../../api/resources/placement.js';
-import { restartAnnotation, type UnitSpec } from '../../api/resources/unit.js';
+import type { UnitSpec } from '../../api/resources/unit.js';
 import { isTemplateName, templateNameOf } from '../../api/resources/unit-name.js';
 import { desiredStateOf } from '../../api/resources/unit-text.js';
 import { type PlannedUnit, unconstrained } from '../scheduler/types.js';

@@ -48,7 +48,9 @@ test('the program starts with its command line and nothing else', () => {
   assert.ok(builtins.includes('http') && !builtins.includes('https'), 'a unix socket needs no TLS');
 });
 
-for (const verb of ['get', 'describe', 'delete', 'wait', 'logs', 'events', 'machines', 'fleet-lists']) {
+const fleetVerbs = ['bring', 'stop', 'restart', 'destroy', 'cat'].map((verb) => `fleet/${verb}`);
+
+for (const verb of ['get', 'describe', 'delete', 'wait', 'logs', 'events', 'machines', 'fleet-lists', ...fleetVerbs]) {
   test(`${verb} loads no schema, no YAML and no TLS`, () => {
     const { files, builtins } = loadedWith(`cli/verbs/${verb}.ts`);
     assert.deepEqual(packagesOf(files), []);

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { forceDeleteAnnotation } from '../../api/resources/annotations.js';
-import { restartAnnotation } from '../../api/resources/unit.js';
+import { forceDeleteAnnotation, restartAnnotation } from '../../api/resources/annotations.js';
 import { gcLimits } from '../../controllers/gc/reconcile.js';
 import { machineId, SimCluster } from '../sim/cluster.js';
 

@@ -1,0 +1,95 @@
+/** Whether what a verb asked for has come true, from the unit as the server shows it. Pure; the sentences are those of the conditions. */
+import { effectivePlacement } from '../../../api/resources/placement.js';
+import type { DesiredState, UnitSpec } from '../../../api/resources/unit.js';
+import { isTemplateName, unitText } from '../../../api/resources/unit-text.js';
+import { conditionOf, type WireAssignment, type WireCondition, type WireObject } from '../../objects.js';
+
+export type Outcome =
+  | { readonly is: 'so' }
+  | { readonly is: 'not so'; readonly why: string }
+  /** Not so yet. With `patienceMs` it is given up when nothing else is said for so long. */
+  | { readonly is: 'pending'; readonly why: string; readonly patienceMs?: number };
+
+/** A failed run is shown for a moment while the next one is about to begin. */
+const failurePatienceMs = 1_500;
+/** What nobody will change by itself, unless something else in the cluster is just changing: a unit that fits nowhere, a text that systemd refuses. */
+const stuckPatienceMs = 5_000;
+
+/** Why a unit without a machine may have one in a moment. */
+const passing = ['Pending', 'Moving', 'Waiting', 'Inactive', 'Deleting'];
+/** Problems that an agent does not get over by itself. */
+const lasting = ['LoadFailed', 'NotLoaded', 'NameTaken', 'Invalid'];
+
+/** Whether it runs on every machine that suits it: said by its status as soon as the leader has looked at it, and before that by its text. */
+export function isGlobal({ metadata: { name }, spec, status }: WireObject): boolean {
+  if (status?.desiredMachines !== undefined) return true;
+  if (status?.machine !== undefined || isTemplateName(name)) return false;
+  const text = unitText({ spec: spec as UnitSpec });
+  return effectivePlacement({ name, spec: (spec ?? {}) as UnitSpec, text }).global;
+}
+
+/** `generation`: of the unit when the verb had written it. */
+export function outcomeOf(unit: WireObject | undefined, wanted: DesiredState, generation: number): Outcome {
+  if (unit === undefined) return { is: 'not so', why: 'somebody deleted it meanwhile' };
+  if (unit.metadata.deletionTimestamp) return { is: 'not so', why: 'it is being deleted' };
+  const desired = unit.spec?.desiredState ?? 'launched';
+  if (desired !== wanted) return { is: 'not so', why: `somebody else has set its desired state to ${String(desired)}` };
+  const conditions = {
+    scheduled: conditionOf(unit, 'Scheduled'),
+    ready: conditionOf(unit, 'Ready'),
+    upToDate: conditionOf(unit, 'UpToDate'),
+  };
+  const isCurrent = (unit.status?.observedGeneration ?? 0) >= generation;
+  if (wanted === 'inactive') return isCurrent && !isAnywhere(unit) ? { is: 'so' } : { is: 'pending', why: messageOf(conditions.ready) };
+  return isGlobal(unit) ? ofGlobal(conditions, isCurrent) : ofPlaced(unit, wanted, conditions, isCurrent);
+}
+
+interface Conditions {
+  readonly scheduled: WireCondition | undefined;
+  readonly ready: WireCondition | undefined;
+  readonly upToDate: WireCondition | undefined;
+}
+
+function ofPlaced(
+  unit: WireObject,
+  wanted: 'loaded' | 'launched',
+  { scheduled, ready, upToDate }: Conditions,
+  isCurrent: boolean,
+): Outcome {
+  if (unit.status?.machine === undefined) {
+    const isStuck = isCurrent && scheduled?.status === 'False' && !passing.includes(scheduled.reason);
+    return { is: 'pending', why: messageOf(scheduled), ...(isStuck ? { patienceMs: stuckPatienceMs } : {}) };
+  }
+  const behind = upToDate?.status === 'True' ? ready : upToDate;
+  // An agent that cannot carry out a generation never reports it.
+  if (behind && lasting.includes(behind.reason)) return { is: 'pending', why: behind.message, patienceMs: stuckPatienceMs };
+  if (!isCurrent || upToDate?.status !== 'True') return { is: 'pending', why: messageOf(upToDate) };
+  if (ready?.status === 'True') return { is: 'so' };
+  if (wanted === 'launched' && ready?.status === 'False' && ['Failed', 'Ended'].includes(ready.reason)) {
+    return { is: 'pending', why: ready.message, patienceMs: failurePatienceMs };
+  }
+  return { is: 'pending', why: messageOf(ready) };
+}
+
+function ofGlobal({ scheduled, ready, upToDate }: Conditions, isCurrent: boolean): Outcome {
+  if (!isCurrent) return { is: 'pending', why: messageOf(scheduled) };
+  if (scheduled?.status === 'False') return { is: 'pending', why: scheduled.message, patienceMs: stuckPatienceMs };
+  if (ready?.status === 'True' && upToDate?.status === 'True') return { is: 'so' };
+  return { is: 'pending', why: messageOf(ready?.status === 'True' ? upToDate : ready) };
+}
+
+const isAnywhere = (unit: WireObject): boolean =>
+  unit.status?.machine !== undefined || ((unit.status?.currentMachines as number | undefined) ?? 0) > 0 || isStopping(unit);
+
+/** A global unit has no machine of its own to name; its condition says whether some still stop it. */
+const isStopping = (unit: WireObject): boolean => isGlobal(unit) && conditionOf(unit, 'Ready')?.status !== 'True';
+
+const messageOf = (condition: WireCondition | undefined): string => condition?.message ?? 'the controllers have not looked at it yet';
+
+/** A copy of a global unit that has carried out the newest generation, and failed: nothing more comes of it by itself. */
+export function failedCopy(copies: readonly WireAssignment[], generation: number): WireAssignment | undefined {
+  return copies.find(
+    ({ spec, status }) =>
+      spec.remove === undefined && spec.generation >= generation && (status?.generation ?? 0) >= generation && status?.active === 'failed',
+  );
+}
