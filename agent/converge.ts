@@ -9,16 +9,17 @@ import type { Logger } from '../runtime/log.js';
 import type { Metrics } from '../runtime/metrics.js';
 import { createWorkQueue, type Outcome, settled, type WorkQueue } from '../runtime/work-queue.js';
 import { batched } from './batched.js';
+import { Drift } from './drift.js';
 import { isUnexplained } from './failed-command.js';
 import type { UnitFiles } from './files.js';
-import { type Observation, Observations, unseen } from './observe.js';
+import { Leaving } from './leaving.js';
+import { Observations } from './observe.js';
 import { plan, type World } from './plan.js';
 import type { Records, UnitRecord } from './records.js';
 import { carryOut, type Executors, type Step, type StepOutcome } from './steps.js';
 import { isDown, isUp, NoAnswer, type SeenUnit, type Systemd, SystemdError } from './systemd.js';
+import { type FileOnDisk, type Problem, unitState } from './unit-state.js';
 import { serviceType } from './unit-text.js';
-
-export type Problem = NonNullable<UnitState['problem']>;
 
 export interface ConvergenceOptions {
   readonly systemd: Systemd;
@@ -48,11 +49,8 @@ export interface Policy {
   startHeld(assignment: AgentAssignment): string | undefined;
 }
 
-/** Units that leave go first, so that a port or a path is free for those that come; a stuck one is waited for no longer than this. */
-const leavingGraceMs = 1_000;
 /** A stop that lasts longer than this is worth a word. */
 const slowStopMs = 5_000;
-const driftRepairEveryMs = 60_000;
 /** Rounds of look, plan and do in one go; a unit that has not settled by then is tried again later. */
 const maxRounds = 6;
 const closeLimitMs = 2_000;
@@ -65,19 +63,12 @@ export class Convergence {
   readonly #row: (name: string) => Promise<SeenUnit>;
   readonly #desired = new Map<string, AgentAssignment>();
   #policy: Policy = { mayLeave: false, startHeld: () => 'no server has been reached yet' };
-  /** Units whose processes are leaving, and when nobody needs to wait for them any more. */
-  readonly #leaving = new Map<string, Promise<void>>();
-  readonly #leavingDone = new Map<string, () => void>();
+  readonly #leaving: Leaving;
+  readonly #drift: Drift;
   readonly #problems = new Map<string, Problem>();
   /** Units whose start job has not ended. */
   readonly #starting = new Set<string>();
-  /** Units that somebody else's job stopped, and when; monotonic milliseconds. */
-  readonly #stoppedByHand = new Map<string, number>();
-  /** Units that the agent itself is stopping or replacing now: with them systemd stops those that require them. */
-  readonly #replacing = new Set<string>();
-  /** Monotonic milliseconds at which a stop by hand was last repaired. */
-  readonly #repairedAt = new Map<string, number>();
-  readonly #onDisk = new Map<string, { readonly textHash: string; readonly type: string | undefined }>();
+  readonly #onDisk = new Map<string, FileOnDisk>();
   /** Whose name it is, of units that were found to be the machine's own. */
   readonly #owners = new Map<string, string>();
   readonly #timers = new Map<string, () => void>();
@@ -86,6 +77,8 @@ export class Convergence {
   constructor(options: ConvergenceOptions) {
     this.#options = options;
     const { systemd, clock, random, log } = options;
+    this.#leaving = new Leaving(clock);
+    this.#drift = new Drift(clock);
     this.observations = new Observations(options.onChange);
     this.#row = batched((names) => systemd.list(names));
     this.#lanes = createWorkQueue({
@@ -106,7 +99,7 @@ export class Convergence {
         this.observations.change(name, change);
         if (change.of === 'service' && isUnexplained(change.service)) this.#explain(name);
         const seen = this.observations.get(name)?.seen;
-        if (seen && isUp(seen)) this.#stoppedByHand.delete(name);
+        if (seen && isUp(seen)) this.#drift.ended(name);
       },
       foreignJobEnded: (name, result) => this.#foreignJobEnded(name, result),
     });
@@ -178,18 +171,8 @@ export class Convergence {
   }
 
   #beginLeaving(name: string): void {
-    if (!this.#policy.mayLeave || this.#leaving.has(name)) return;
     const seen = this.observations.get(name)?.seen;
-    if (seen && isDown(seen)) return;
-    const done = new Promise<void>((resolve) => {
-      const cancel = this.#options.clock.after(leavingGraceMs, resolve);
-      this.#leavingDone.set(name, () => {
-        cancel();
-        resolve();
-      });
-    });
-    this.#leaving.set(name, done);
-    void done.then(() => this.#leaving.delete(name) && this.#leavingDone.delete(name));
+    if (this.#policy.mayLeave && !(seen && isDown(seen))) this.#leaving.begin(name);
   }
 
   // ── what is seen ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +215,7 @@ export class Convergence {
       (seen) => {
         this.observations.row(name, seen);
         if (!this.observations.wasStopped(name)) return;
-        this.#stoppedByHand.set(name, this.#options.clock.monotonicMs());
+        this.#drift.stopped(name);
         this.#repairDriftWhenDue(name);
       },
       (error: Error) => this.#options.log.warn('state after a foreign job is not known', { unit: name, error: error.message }),
@@ -240,37 +223,18 @@ export class Convergence {
   }
 
   #repairDriftWhenDue(name: string): void {
-    const waitMs = this.#driftWaitMs(name);
+    const waitMs = this.#drift.waitMs(name);
     if (waitMs <= 0) {
       this.#lanes.add(name);
       return;
     }
-    if (this.#repairedAt.has(name)) {
+    if (this.#drift.wasRepaired(name)) {
       this.#setProblem(name, {
         reason: 'StoppedByHand',
         message: 'somebody stops it on the machine again and again; it is started once a minute',
       });
     }
     this.#timer(name, waitMs, () => this.#lanes.add(name));
-  }
-
-  /** Milliseconds until a stop by hand may be repaired; 0 when it may be now, or when there is none. */
-  #driftWaitMs(name: string): number {
-    const stoppedAt = this.#stoppedByHand.get(name);
-    if (stoppedAt === undefined) return 0;
-    // Started now, it would bring back a unit that it requires and that is just being replaced, with the old file.
-    const untilReplacedAt = this.#replacing.size > 0 ? stoppedAt + driftRepairEveryMs : 0;
-    const untilNextAt = (this.#repairedAt.get(name) ?? Number.NEGATIVE_INFINITY) + driftRepairEveryMs;
-    return Math.max(0, untilReplacedAt - this.#options.clock.monotonicMs(), untilNextAt - this.#options.clock.monotonicMs());
-  }
-
-  #isDriftDue(name: string): boolean {
-    return this.#stoppedByHand.has(name) && this.#driftWaitMs(name) === 0;
-  }
-
-  #replaced(name: string): void {
-    if (!this.#replacing.delete(name) || this.#replacing.size > 0) return;
-    for (const stopped of this.#stoppedByHand.keys()) this.#repairDriftWhenDue(stopped);
   }
 
   /** Everything about the unit, from systemd, disk and memory. */
@@ -320,7 +284,7 @@ export class Convergence {
       bootID,
       mayLeave: this.#policy.mayLeave,
       startHeld: desired && this.#policy.startHeld(desired),
-      isDriftDue: this.#isDriftDue(name),
+      isDriftDue: this.#drift.isDue(name),
     };
   }
 
@@ -337,7 +301,7 @@ export class Convergence {
       throw error;
     } finally {
       this.#busy.delete(name);
-      this.#replaced(name);
+      for (const stopped of this.#drift.replaced(name)) this.#repairDriftWhenDue(stopped);
     }
   }
 
@@ -367,7 +331,7 @@ export class Convergence {
             took_ms: Math.round(clock.monotonicMs() - startedAt),
           });
         this.#setProblem(name, problem ?? this.#options.records.get(name)?.warning);
-        this.#leavingDone.get(name)?.();
+        this.#leaving.end(name);
         this.#options.onChange(name);
         return;
       }
@@ -431,11 +395,11 @@ export class Convergence {
         return done;
       },
       start: async (name, { start }) => {
-        await Promise.all(this.#leaving.values());
+        await this.#leaving.untilGone();
         const { started: _, stopping: __, ...rest } = this.#record(name);
         records.set(name, { ...rest, starting: { ...start, invocationBefore: invocationID } });
-        if (isDriftDue) this.#repairedAt.set(name, this.#options.clock.monotonicMs());
-        this.#stoppedByHand.delete(name);
+        if (isDriftDue) this.#drift.repairing(name);
+        this.#drift.ended(name);
         try {
           const { ended } = await systemd.start(name);
           this.#starting.add(name);
@@ -473,8 +437,7 @@ export class Convergence {
       },
       forget: (name) => {
         records.set(name, undefined);
-        this.#repairedAt.delete(name);
-        this.#stoppedByHand.delete(name);
+        this.#drift.forget(name);
         this.#timer(name);
         this.#lanes.forget(name);
         if (!this.#desired.has(name)) this.observations.forget(name);
@@ -485,7 +448,7 @@ export class Convergence {
 
   async #stop(name: string): Promise<StepOutcome> {
     const { systemd, records } = this.#options;
-    this.#replacing.add(name);
+    this.#drift.replacing(name);
     records.set(name, { ...this.#record(name), stopping: true });
     this.#timer(name, slowStopMs, () =>
       this.#setProblem(name, {
@@ -502,7 +465,7 @@ export class Convergence {
     } finally {
       this.#timer(name);
     }
-    this.#leavingDone.get(name)?.();
+    this.#leaving.end(name);
     this.#forgetStart(name);
     return 'done';
   }
@@ -592,37 +555,15 @@ export class Convergence {
     const assignment = this.#desired.get(name);
     const observation = this.observations.get(name);
     if (!assignment || !observation) return undefined;
-    const record = this.#options.records.get(name);
-    const isGone = assignment.remove !== undefined && !record && !this.#onDisk.has(name);
-    // A unit of the machine that has this name is none of ours.
-    const isTaken = this.#problems.get(name)?.reason === 'NameTaken';
-    const shown: Observation = isTaken || isGone ? { seen: unseen(name), run: {} } : observation;
-    const { seen, run, service } = shown;
-    const onDisk = this.#onDisk.get(name);
-    const type = shown.type ?? onDisk?.type;
-    const runningHash = !isDown(seen) && record?.started?.boot === this.#options.bootID ? record.started.textHash : undefined;
-    const problem = this.#problems.get(name);
-    const isRecordOfThis = record?.uid === assignment.unitUid;
-    return {
-      unitUid: assignment.unitUid,
-      generation: (isRecordOfThis ? record.generation : undefined) ?? 0,
-      ...(isRecordOfThis && record.template ? { template: record.template } : {}),
-      textHash: onDisk?.textHash ?? '',
-      ...(runningHash === undefined ? {} : { runningHash }),
-      load: seen.load,
-      active: seen.active,
-      sub: seen.sub,
-      ...(service?.result === undefined ? {} : { result: service.result }),
-      ...(type === undefined ? {} : { type }),
-      ...(service?.exitStatus === undefined ? {} : { exitStatus: service.exitStatus }),
-      ...(service?.exitCode === undefined ? {} : { exitCode: service.exitCode }),
-      since: run.sinceMs === undefined ? assignment.assignedAt : new Date(run.sinceMs).toISOString(),
-      ...(service?.mainPID === undefined ? {} : { mainPID: service.mainPID }),
-      ...(run.invocationID === undefined ? {} : { invocationID: run.invocationID }),
-      ...(service?.restarts === undefined ? {} : { restarts: service.restarts }),
-      ...(isGone ? { gone: true } : {}),
-      ...(problem && !isGone ? { problem } : {}),
-    };
+    return unitState({
+      name,
+      assignment,
+      observation,
+      record: this.#options.records.get(name),
+      onDisk: this.#onDisk.get(name),
+      problem: this.#problems.get(name),
+      bootID: this.#options.bootID,
+    });
   }
 
   /** Resolves when no unit is being worked on; what waits to be tried again does not count. */
@@ -633,7 +574,7 @@ export class Convergence {
   /** Lets go of every unit as it is: nothing is stopped, and what systemd is doing it does to the end. */
   async close(): Promise<void> {
     for (const cancel of this.#timers.values()) cancel();
-    for (const done of this.#leavingDone.values()) done();
+    this.#leaving.endAll();
     await this.#lanes.stop({ drain: false, limitMs: closeLimitMs });
   }
 }

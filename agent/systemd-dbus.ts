@@ -7,22 +7,24 @@ import type { Duplex } from 'node:stream';
 import dbus from 'dbus-next';
 import { type Clock, type Random, sleep } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
-import { commandProperties, exitCodes, failedCommand, isUnexplained } from './failed-command.js';
-import { JobWindow } from './job-window.js';
+import { commandProperties, failedCommand, isUnexplained } from './failed-command.js';
 import { sharedWork } from './shared-work.js';
+import { type Job, NoAnswer, type SeenUnit, type Systemd, SystemdError, type SystemdListener, type UnitDetails } from './systemd.js';
+import { Jobs } from './systemd-jobs.js';
 import {
-  type Job,
-  type JobResult,
-  NoAnswer,
-  type RunFacts,
-  type SeenUnit,
-  type ServiceFacts,
-  type Systemd,
-  SystemdError,
-  type SystemdListener,
-  type UnitChange,
-  type UnitDetails,
-} from './systemd.js';
+  runFacts,
+  runProperties,
+  seenUnit,
+  serviceFacts,
+  serviceInterface,
+  serviceProperties,
+  systemd,
+  text,
+  type UnitRow,
+  unitChange,
+  unitInterface,
+  type Values,
+} from './systemd-values.js';
 import { unitName, unitPath } from './unit-path.js';
 
 export interface SystemdDbusOptions {
@@ -42,17 +44,12 @@ const callTimeoutMs = 30_000;
 const connectTimeoutMs = 10_000;
 const firstRetryMs = 100;
 const maxRetryMs = 5_000;
-const checkJobsEveryMs = 30_000;
-const checkJobsAfterReloadMs = 500;
 /** The bus allows a connection 128 calls without an answer. */
 const maxOpenCalls = 100;
 
 const bus = { name: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus' } as const;
-const systemd = 'org.freedesktop.systemd1';
 const manager = { path: '/org/freedesktop/systemd1', interface: `${systemd}.Manager` } as const;
 const properties = 'org.freedesktop.DBus.Properties';
-const unitInterface = `${systemd}.Unit`;
-const serviceInterface = `${systemd}.Service`;
 
 /** All that is ever subscribed to: what moves jobs and states, nothing else (a start alone sends a dozen signals). */
 const matchRules = [
@@ -99,22 +96,21 @@ interface CallTarget {
 class SystemdDbus implements Systemd {
   readonly #options: SystemdDbusOptions;
   readonly #listeners = new Set<SystemdListener>();
-  readonly #window: JobWindow;
+  readonly #jobs: Jobs;
   readonly #closing = new AbortController();
   #connection: Connection | undefined;
   #isConnected = false;
   #openCalls = 0;
   readonly #callsWaiting: (() => void)[] = [];
-  /** Jobs that we asked for and that have not ended, by job id. */
-  readonly #jobs = new Map<number, (result: JobResult) => void>();
-  #cancelJobCheck: (() => void) | undefined;
-  /** Unit → calls for a job on it that have no answer yet; their JobRemoved may overtake the answer. */
-  readonly #asking = new Map<string, { calls: number; readonly ended: Map<number, JobResult> }>();
   readonly reload = sharedWork(async () => void (await this.#manager('Reload')));
 
   constructor(options: SystemdDbusOptions) {
     this.#options = options;
-    this.#window = new JobWindow({ clock: options.clock });
+    this.#jobs = new Jobs({
+      clock: options.clock,
+      call: (member, signature, body) => this.#manager(member, signature, body),
+      onForeign: (name, result) => this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded?.(name, result)),
+    });
     void this.#stayConnected();
   }
 
@@ -176,11 +172,11 @@ class SystemdDbus implements Systemd {
   }
 
   start(name: string): Promise<Job> {
-    return this.#job('StartUnit', name);
+    return this.#jobs.run('StartUnit', name);
   }
 
   stop(name: string): Promise<Job> {
-    return this.#job('StopUnit', name);
+    return this.#jobs.run('StopUnit', name);
   }
 
   async resetFailed(name: string): Promise<void> {
@@ -266,89 +262,6 @@ class SystemdDbus implements Systemd {
         pending.reject(new NoAnswer(`${target.member}: ${(error as Error).message}`, { cause: error }));
       }
     });
-  }
-
-  // ── jobs ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  async #job(method: 'StartUnit' | 'StopUnit', name: string): Promise<Job> {
-    const giveBack = await this.#window.take();
-    const asking = this.#asking.get(name) ?? { calls: 0, ended: new Map<number, JobResult>() };
-    asking.calls += 1;
-    this.#asking.set(name, asking);
-    try {
-      const [path] = (await this.#manager(method, 'ss', [name, 'replace'])) as [string];
-      const id = Number(path.slice(path.lastIndexOf('/') + 1));
-      const early = asking.ended.get(id);
-      asking.ended.delete(id);
-      const ended = early !== undefined ? Promise.resolve(early) : this.#untilRemoved(id);
-      void ended.then(giveBack);
-      return { ended };
-    } catch (error) {
-      giveBack();
-      throw error;
-    } finally {
-      asking.calls -= 1;
-      if (asking.calls === 0) {
-        this.#asking.delete(name);
-        for (const result of asking.ended.values()) this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded?.(name, result));
-      }
-    }
-  }
-
-  #jobRemoved(id: number, name: string, result: JobResult): void {
-    const job = this.#jobs.get(id);
-    if (job) {
-      this.#jobs.delete(id);
-      job(result);
-      return;
-    }
-    const asking = this.#asking.get(name);
-    if (asking) asking.ended.set(id, result);
-    else this.#tell('foreignJobEnded', (listener) => listener.foreignJobEnded?.(name, result));
-  }
-
-  #untilRemoved(id: number): Promise<JobResult> {
-    this.#checkJobsIn(checkJobsEveryMs);
-    return new Promise((resolve) => this.#jobs.set(id, resolve));
-  }
-
-  /** One timer, and only while jobs are in flight. */
-  #checkJobsIn(delayMs: number): void {
-    if (delayMs < checkJobsEveryMs) this.#stopCheckingJobs();
-    this.#cancelJobCheck ??= this.#options.clock.after(delayMs, () => {
-      this.#cancelJobCheck = undefined;
-      void this.#checkJobs();
-    });
-  }
-
-  #stopCheckingJobs(): void {
-    this.#cancelJobCheck?.();
-    this.#cancelJobCheck = undefined;
-  }
-
-  /** JobRemoved may get lost around a daemon-reload; a job that systemd no longer knows has ended, however it did. */
-  async #checkJobs(): Promise<void> {
-    await Promise.all(
-      [...this.#jobs.keys()].map(async (id) => {
-        try {
-          await this.#manager('GetJob', 'u', [id]);
-        } catch (error) {
-          if (!(error instanceof SystemdError && error.code === `${systemd}.NoSuchJob`)) return;
-          const job = this.#jobs.get(id);
-          this.#jobs.delete(id);
-          job?.('lost');
-        }
-      }),
-    );
-    if (this.#jobs.size > 0) this.#checkJobsIn(checkJobsEveryMs);
-  }
-
-  /** The connection or systemd itself is another one now: whoever waits for a job has to look for itself. */
-  #loseJobs(): void {
-    this.#stopCheckingJobs();
-    const jobs = [...this.#jobs.values()];
-    this.#jobs.clear();
-    for (const job of jobs) job('lost');
   }
 
   // ── the connection ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -444,7 +357,7 @@ class SystemdDbus implements Systemd {
     this.#isConnected = false;
     (connection.bus as unknown as Internals)._connection.stream.destroy();
     for (const pending of [...connection.pending.values()]) pending.reject(new NoAnswer(`${pending.method}: ${why}`));
-    this.#loseJobs();
+    this.#jobs.loseAll();
     if (wasConnected) this.#tell('disconnected', (listener) => listener.disconnected?.(why));
   }
 
@@ -474,12 +387,12 @@ class SystemdDbus implements Systemd {
     switch (message.member) {
       case 'JobRemoved': {
         const [id, , name, result] = message.body as [number, string, string, string];
-        this.#jobRemoved(id, name, result);
+        this.#jobs.removed(id, name, result);
         return;
       }
       case 'Reloading':
         if (message.body[0] !== false) return;
-        if (this.#jobs.size > 0) this.#checkJobsIn(checkJobsAfterReloadMs);
+        this.#jobs.reloaded();
         this.#tell('reloaded', (listener) => listener.reloaded?.());
         return;
       case 'PropertiesChanged': {
@@ -499,7 +412,7 @@ class SystemdDbus implements Systemd {
     connection.owner = owner;
     const wasConnected = this.#isConnected;
     this.#isConnected = false;
-    this.#loseJobs();
+    this.#jobs.loseAll();
     if (wasConnected) this.#tell('disconnected', (listener) => listener.disconnected?.('systemd left the bus'));
     if (owner !== '') this.#adoptOwner(connection).catch((error: Error) => this.#lose(connection, error.message));
   }
@@ -522,85 +435,4 @@ const refusal = (message: dbus.Message): Error => {
   const text = typeof message.body[0] === 'string' ? message.body[0] : message.errorName;
   const isUnknown = message.errorName === `${bus.name}.Error.NoReply` || message.errorName === `${bus.name}.Error.Disconnected`;
   return isUnknown ? new NoAnswer(text) : new SystemdError(message.errorName, text);
-};
-
-// ── values at the edge ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-type UnitRow = [
-  id: string,
-  description: string,
-  load: string,
-  active: string,
-  sub: string,
-  following: string,
-  path: string,
-  jobId: number,
-  jobType: string,
-  jobPath: string,
-];
-
-const seenUnit = ([id, , load, active, sub, , , jobId, jobType]: UnitRow): SeenUnit => ({
-  id,
-  load,
-  active,
-  sub,
-  ...(jobId ? { job: jobType } : {}),
-});
-
-const runProperties = ['StateChangeTimestamp', 'ActiveEnterTimestamp', 'InvocationID'] as const;
-const serviceProperties = ['Type', 'Result', 'MainPID', 'NRestarts', 'ExecMainCode', 'ExecMainStatus'] as const;
-
-const unset = 0xffff_ffff_ffff_ffffn;
-
-/** A number that JavaScript can hold; systemd's "not set" is absent. */
-const number = (value: unknown): number | undefined => {
-  if (typeof value === 'bigint') return value === unset ? undefined : Number(value);
-  return typeof value === 'number' ? value : undefined;
-};
-
-/** Microseconds since the epoch, where 0 is "never", as milliseconds. */
-const timestamp = (value: unknown): number | undefined => {
-  const microseconds = number(value);
-  return microseconds ? Math.floor(microseconds / 1_000) : undefined;
-};
-
-const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-
-const hex = (value: unknown): string | undefined => {
-  const bytes = Buffer.isBuffer(value) ? value : Array.isArray(value) ? Buffer.from(value as number[]) : undefined;
-  return bytes?.length === 16 ? bytes.toString('hex') : undefined;
-};
-
-/** Keeps what has a value. */
-const present = <T extends object>(values: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [Key in keyof T]?: Exclude<T[Key], undefined>;
-  };
-
-/** Values of properties by name; undefined for those that are not there. */
-type Values = (property: string) => unknown;
-
-const unitChange = (from: string, values: Values): UnitChange | undefined => {
-  if (from === serviceInterface) return { of: 'service', service: serviceFacts(values) };
-  const [active, sub] = [text(values('ActiveState')), text(values('SubState'))];
-  return active === undefined || sub === undefined ? undefined : { of: 'unit', active, sub, run: runFacts(values) };
-};
-
-const runFacts = (values: Values): RunFacts =>
-  present({
-    sinceMs: timestamp(values('StateChangeTimestamp')),
-    activeSinceMs: timestamp(values('ActiveEnterTimestamp')),
-    invocationID: hex(values('InvocationID')),
-  });
-
-const serviceFacts = (values: Values): ServiceFacts => {
-  // Until the main process has ended, its exit status is 0 and means nothing.
-  const exitCode = exitCodes[number(values('ExecMainCode')) ?? 0];
-  return present({
-    result: text(values('Result')),
-    mainPID: number(values('MainPID')) || undefined,
-    restarts: number(values('NRestarts')),
-    exitCode,
-    exitStatus: exitCode === undefined ? undefined : number(values('ExecMainStatus')),
-  });
 };

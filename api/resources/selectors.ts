@@ -169,7 +169,7 @@ export interface FieldTerm {
 
 /**
  * `metadata.name=a,status.active!=failed`. A backslash takes the special meaning from a following `\`, `,` or `=`, as kubectl writes names
- * such as `dev-disk\x2dlabel.mount`.
+ * such as `dev-disk\x2dlabel.mount`; before anything else it stands for itself, as people write them.
  * @throws StatusError BadRequest
  */
 export function parseFieldSelector(text: string): FieldTerm[] {
@@ -207,10 +207,7 @@ function unescapeValue(value: string): string {
   for (let at = 0; at < value.length; at++) {
     const char = value[at]!;
     const next = value[at + 1];
-    if (char === '\\') {
-      if (next !== '\\' && next !== ',' && next !== '=') {
-        throw new StatusError('BadRequest', 'invalid field selector: a backslash must be followed by "\\", "," or "="');
-      }
+    if (char === '\\' && (next === '\\' || next === ',' || next === '=')) {
       result += next;
       at++;
     } else if (char === '=') {

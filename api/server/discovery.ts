@@ -19,7 +19,7 @@ export interface ServedResource {
 
 /** A document and the hash that names its content. */
 export interface Document {
-  readonly body: string;
+  readonly body: string | Uint8Array;
   readonly contentType: string;
   readonly etag: string;
 }

@@ -1,6 +1,12 @@
-/** `/openapi/v3` and the documents below it. A document's URL carries its hash, so clients may keep what they got for ever. */
+/**
+ * `/openapi/v3` and the documents below it: a document's URL carries its hash, so clients may keep what they got for ever. `/openapi/v2` is
+ * one document, in protobuf for those who ask for it.
+ */
 import { openApiDocuments, openApiIndex } from '../resources/openapi.js';
+import { openApiV2 } from '../resources/openapi-v2.js';
+import { swaggerProtobuf } from '../resources/openapi-v2-protobuf.js';
 import { type Document, documentOf, sendDocument } from './discovery.js';
+import { mediaRanges } from './negotiation.js';
 import { queryOf } from './query.js';
 import { plainAttributes, type Route } from './routes.js';
 
@@ -8,8 +14,29 @@ const root = '/openapi/v3';
 const jsonType = 'application/json';
 const keepMs = 365 * 24 * 60 * 60 * 1000;
 
+const protobufAccepted = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+/** With a dot where the name in Accept has an `@`: Go's parser of media types refuses that one. */
+const protobufType = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
+const protobufNames = new Set([protobufAccepted, protobufType]);
+
+/** The first of the two forms that the client names; JSON for whoever does not care. */
+function wantsProtobuf(accept: string | undefined): boolean {
+  const known = mediaRanges(accept ?? '').find(({ type }) => protobufNames.has(type) || type === jsonType || type === '*/*');
+  return known !== undefined && protobufNames.has(known.type);
+}
+
+function documentsV2(): { readonly json: Document; readonly protobuf: Document } {
+  const swagger = openApiV2();
+  const json = documentOf(swagger);
+  return {
+    json,
+    protobuf: { body: swaggerProtobuf(swagger), contentType: protobufType, etag: json.etag.replace(/"$/, '-protobuf"') },
+  };
+}
+
 export function openApiRoutes(now: () => Date): Route[] {
   let index: Document | undefined;
+  let v2: ReturnType<typeof documentsV2> | undefined;
   const route = (path: string, handler: Route['handler']): Route => ({
     method: 'GET',
     path,
@@ -21,6 +48,10 @@ export function openApiRoutes(now: () => Date): Route[] {
     route(root, (request, reply) => {
       index ??= documentOf(openApiIndex());
       return sendDocument(request, reply, index);
+    }),
+    route('/openapi/v2', (request, reply) => {
+      v2 ??= documentsV2();
+      return sendDocument(request, reply, wantsProtobuf(request.headers.accept) ? v2.protobuf : v2.json);
     }),
     ...openApiDocuments().map(({ path, body, hash }) =>
       route(`${root}/${path}`, (request, reply) => {

@@ -13,7 +13,7 @@ import { negotiate } from './negotiation.js';
 import { cutPage, decodeContinue, encodeContinue } from './paging.js';
 import { flag, queryOf, type ReadOptions, readOptions, watchOptions } from './query.js';
 import { type ListMeta, renderList, renderObject, viewOf } from './representation.js';
-import type { RestPorts } from './rest.js';
+import type { RestPorts } from './rest-ports.js';
 import { selection } from './selection.js';
 import { runWatch, startWatch } from './watch.js';
 

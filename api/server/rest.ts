@@ -1,37 +1,13 @@
 /** The Kubernetes-style routes of each kind, read-only or not. */
-import type { Clock, Random } from '../../runtime/clock.js';
-import type { Logger } from '../../runtime/log.js';
-import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { apiVersionOf } from '../resources/registry.js';
 import type { ServedResource } from './discovery.js';
-import type { StreamQuota } from './http-stream.js';
 import type { RequestAttributes } from './identity.js';
-import type { ServerLimits } from './limits.js';
-import type { WatchMetrics } from './metrics.js';
-import type { Snapshots } from './paging.js';
 import { getHandler, isWatch, listHandler } from './reads.js';
+import type { RestPorts } from './rest-ports.js';
 import type { Method, RequestPoint, Route } from './routes.js';
-import type { EventFrames } from './watch.js';
 import { createHandler, deleteHandler, patchHandler, updateHandler } from './writes.js';
-
-/** What the handlers of all kinds share. */
-export interface RestPorts {
-  readonly cache: ClusterCache;
-  readonly hub: WatchHub;
-  readonly door: ObjectDoor;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly limits: ServerLimits;
-  readonly log: Logger;
-  readonly snapshots: Snapshots;
-  readonly frames: EventFrames;
-  readonly watchQuota: StreamQuota;
-  readonly watchMetrics: WatchMetrics;
-  /** Aborts when the server goes down. */
-  readonly closing: AbortSignal;
-}
 
 type Verb = Extract<RequestAttributes, { readonly resource: string }>['verb'];
 

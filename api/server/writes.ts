@@ -9,7 +9,7 @@ import { acceptedPatches, mediaType, negotiate, patchType } from './negotiation.
 import { dryRunOf, queryOf, readOptions, type WriteQuery, wholeNumber, writeQuery } from './query.js';
 import { sendJson } from './reads.js';
 import { renderObject, viewOf } from './representation.js';
-import type { RestPorts } from './rest.js';
+import type { RestPorts } from './rest-ports.js';
 import { warningHeaders } from './status.js';
 
 const unnamedManager = 'unknown';

@@ -1,4 +1,4 @@
-/** What the agent relies on in a systemd, real or fake. Runs as a test, and inside a machine as a script (`systemd.machine.ts`). */
+/** What the agent relies on in a systemd, real or fake. Runs as a test, and inside a machine as a script (`systemd.machine.ts`, by `test/e2e/systemd-contract.test.ts`). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { UnitFiles } from '../../agent/files.js';

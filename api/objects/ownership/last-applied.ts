@@ -37,12 +37,18 @@ export function conflictsBeyondLastApplied(type: FieldType, live: Annotated, con
     .filter(({ fields }) => fields !== FieldSet.empty);
 }
 
+/** JSON as kubectl writes it: keys sorted, and no character that HTML could take for markup. So an unchanged configuration is the same text. */
+const asGoWrites = (value: unknown): string =>
+  JSON.stringify(value, (_key, part: unknown) =>
+    isObject(part) ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1))) : part,
+  ).replace(/[<>&\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** `object` with the annotation rewritten to `config`, when it has one. */
 export function withLastApplied<T extends Annotated>(object: T, config: Annotated): T {
   const before = lastAppliedOf(object);
   if (before === undefined) return object;
   const { [lastAppliedAnnotation]: _self, ...annotations } = config.metadata.annotations ?? {};
-  const text = `${JSON.stringify({ ...config, metadata: { ...config.metadata, annotations } })}\n`;
+  const text = `${asGoWrites({ ...config, metadata: { ...config.metadata, annotations } })}\n`;
   if (text === before) return object;
   return { ...object, metadata: { ...object.metadata, annotations: { ...object.metadata.annotations, [lastAppliedAnnotation]: text } } };
 }

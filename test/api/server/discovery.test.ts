@@ -73,7 +73,7 @@ test('discovery: kubectl gets the newest form, a browser the plain one', async (
   assert.equal((await rig.get('/api', { accept: 'text/html,*/*;q=0.8' })).json.kind, 'APIVersions');
 });
 
-for (const path of ['/api', '/apis', '/apis/flotilla.dev/v1', '/api/v1', '/openapi/v3']) {
+for (const path of ['/api', '/apis', '/apis/flotilla.dev/v1', '/api/v1', '/openapi/v2', '/openapi/v3']) {
   test(`${path}: who has it already gets 304 and no body`, async () => {
     const { headers } = await rig.get(path, { accept: kubectl });
     const again = await rig.get(path, { accept: kubectl, 'if-none-match': headers.etag });
@@ -106,4 +106,16 @@ test('OpenAPI: kubectl finds what makes it leave validation to the server', asyn
   assert.deepEqual(patch['x-kubernetes-group-version-kind'], { group: 'flotilla.dev', version: 'v1', kind: 'Unit' });
   assert.ok(patch.parameters.some(({ name }: { name: string }) => name === 'fieldValidation'));
   assert.equal(patch.requestBody.content['application/strategic-merge-patch+json'], undefined);
+});
+
+test('OpenAPI v2: protobuf for those who name it, under the type that they can read; JSON for all others', async () => {
+  const asked = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf';
+  const protobuf = await rig.get('/openapi/v2', { accept: asked });
+  assert.equal(protobuf.headers['content-type'], asked.replace('@', '.'));
+  assert.equal(protobuf.text.includes('dev.flotilla.v1.Unit'), true);
+  for (const accept of ['application/json', '*/*', `application/json, ${asked};q=0.5`]) {
+    const { json, headers } = await rig.get('/openapi/v2', { accept });
+    assert.equal(json.swagger, '2.0');
+    assert.notEqual(headers.etag, protobuf.headers.etag);
+  }
 });
