@@ -12,14 +12,12 @@ import { batched } from './batched.js';
 import { Drift } from './drift.js';
 import { isUnexplained } from './failed-command.js';
 import type { UnitFiles } from './files.js';
-import { isImplicit } from './implicit-units.js';
-import { whyNotStarted } from './job-results.js';
 import { Leaving } from './leaving.js';
 import { Observations } from './observe.js';
 import { plan, type World } from './plan.js';
 import type { Records, UnitRecord } from './records.js';
 import { carryOut, type Executors, type Step, type StepOutcome } from './steps.js';
-import { isDown, isUp, type JobResult, NoAnswer, type SeenUnit, type Systemd, SystemdError } from './systemd.js';
+import { isDown, isUp, NoAnswer, type SeenUnit, type Systemd, SystemdError } from './systemd.js';
 import { type FileOnDisk, type Problem, unitState } from './unit-state.js';
 import { serviceType } from './unit-text.js';
 
@@ -252,13 +250,12 @@ export class Convergence {
       systemd.fragmentPath(name),
       observations.areDetailsCurrent(name) ? undefined : systemd.details(name),
     ]);
-    const isMadeUp = fragmentPath === '' && isImplicit(name, seen);
-    const isOurs = seen.id === name && (fragmentPath === this.#options.files.path(name) || isMadeUp) && seen.load !== 'masked';
+    const isOurs = seen.id === name && fragmentPath === this.#options.files.path(name) && seen.load !== 'masked';
     const owner = seen.id === name ? fragmentPath || 'made by systemd, without a file' : `another name of ${seen.id}`;
     if (isOurs && details) observations.details(name, details);
     if (!isOurs) this.#owners.set(name, owner);
     const { invocationID = '' } = details?.run ?? observations.get(name)?.run ?? {};
-    return { ...this.#world(name, seen, invocationID, foreignFile ?? (isOurs ? undefined : owner), file), isMadeUp };
+    return this.#world(name, seen, invocationID, foreignFile ?? (isOurs ? undefined : owner), file);
   }
 
   #file(name: string) {
@@ -350,7 +347,7 @@ export class Convergence {
     return outcome;
   }
 
-  #executors({ invocationID, isDriftDue, isMadeUp }: World): Executors {
+  #executors({ invocationID, isDriftDue }: World): Executors {
     const { files, records, systemd, onEvent } = this.#options;
     const done: StepOutcome = 'done';
     return {
@@ -385,8 +382,7 @@ export class Convergence {
         return done;
       },
       reload: async (name) => {
-        // Of a unit that it has from no file systemd does not say that there is one now.
-        if (isMadeUp || (await systemd.needsReload(name))) await systemd.reload();
+        if (await systemd.needsReload(name)) await systemd.reload();
         return done;
       },
       resetFailed: async (name) => {
@@ -400,14 +396,14 @@ export class Convergence {
       },
       start: async (name, { start }) => {
         await this.#leaving.untilGone();
-        const { started: _, stopping: __, unstarted: ___, ...rest } = this.#record(name);
+        const { started: _, stopping: __, ...rest } = this.#record(name);
         records.set(name, { ...rest, starting: { ...start, invocationBefore: invocationID } });
         if (isDriftDue) this.#drift.repairing(name);
         this.#drift.ended(name);
         try {
           const { ended } = await systemd.start(name);
           this.#starting.add(name);
-          void ended.then((result) => this.#readBack(name, result));
+          void ended.then(() => this.#readBack(name));
         } catch (error) {
           if (!(error instanceof SystemdError && loadFailures.has(error.code))) throw error;
           return this.#refused(name, error);
@@ -502,14 +498,10 @@ export class Convergence {
   }
 
   /** A job that is `done` need not have left the unit running: what systemd says of it counts. */
-  async #readBack(name: string, result: JobResult): Promise<void> {
-    const { systemd, records, log } = this.#options;
+  async #readBack(name: string): Promise<void> {
+    const { systemd, log } = this.#options;
     try {
-      const seen = await this.#row(name);
-      this.observations.row(name, seen);
-      const unstarted = seen.active === 'inactive' ? whyNotStarted(name, result) : undefined;
-      const record = records.get(name);
-      if (unstarted && record?.started) records.set(name, { ...record, unstarted });
+      this.observations.row(name, await this.#row(name));
       // Usually systemd's signals have told everything by now.
       const known = this.observations.get(name);
       if (known && !this.observations.areDetailsCurrent(name)) this.observations.details(name, await systemd.details(name));
@@ -526,7 +518,7 @@ export class Convergence {
   }
 
   #forgetStart(name: string): void {
-    const { started: _, starting: __, stopping: ___, unstarted: ____, ...rest } = this.#record(name);
+    const { started: _, starting: __, stopping: ___, ...rest } = this.#record(name);
     this.#options.records.set(name, rest);
   }
 

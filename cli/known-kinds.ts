@@ -15,6 +15,7 @@ const flotilla = (kind: string, plural: string, shortNames: readonly string[] = 
 export const knownKinds: readonly KindInfo[] = [
   flotilla('Unit', 'units', ['un']),
   flotilla('Machine', 'machines', ['ma']),
+  flotilla('GitSync', 'gitsyncs', ['gs']),
   flotilla('Assignment', 'assignments', ['as']),
   flotilla('Component', 'components'),
   { kind: 'Event', plural: 'events', singular: 'event', shortNames: ['ev'], path: '/api/v1/events' },

@@ -1,15 +1,18 @@
 /** The controllers as one: campaigns for the leadership, and while it lasts keeps the cluster the way that its objects say. */
 import { setMaxListeners } from 'node:events';
-import type { ClusterCache } from '../api/objects/ports.js';
+import type { ClusterCache, ObjectDoor } from '../api/objects/ports.js';
 import { presenceTtlMs } from '../api/resources/protocol.js';
-import type { Clock } from '../runtime/clock.js';
+import type { Clock, Random } from '../runtime/clock.js';
 import { type Leadership, runForLeader } from '../runtime/leader.js';
 import type { Logger } from '../runtime/log.js';
 import type { Metrics } from '../runtime/metrics.js';
-import { Fenced, type Store, StoreUnavailable } from '../runtime/store/store.js';
+import { type Fence, Fenced, type Store, StoreUnavailable } from '../runtime/store/store.js';
 import { Reconciler, type reconcileLimits } from './assignments/reconcile.js';
 import type { EventRecorder } from './events.js';
 import { type gcLimits, runGc } from './gc/reconcile.js';
+import { gitSyncMetrics } from './gitsync/metrics.js';
+import type { GitSources } from './gitsync/ports.js';
+import { runGitSyncs } from './gitsync/reconcile.js';
 import type { cautionLimits } from './machines/caution.js';
 import { type ControllerMetrics, controllerMetrics } from './metrics.js';
 import { observeCluster } from './observe.js';
@@ -22,6 +25,10 @@ export interface ControllersOptions {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
+  /** Where GitSyncs read from and write through; without it nobody carries them out. */
+  readonly git?: GitSources & { readonly door: ObjectDoor };
+  /** Default Math.random. */
+  readonly random?: Random;
   /** Shown to whoever asks who leads. */
   readonly identity: Readonly<Record<string, unknown>>;
   /** Ends the candidacy; a leader steps down. */
@@ -100,12 +107,23 @@ async function lead(options: ControllersOptions, { fence, electedAtMs, signal }:
     isCautious: () => reconciler.isCautious,
     ...(limits.gc ? { limits: limits.gc } : {}),
   };
+  const works = [reconciler.run(), runGc({ ...gcOptions, signal: stop.signal })];
+  if (options.git) works.push(syncFromGit(options.git, options, { fence, signal: stop.signal, isCautious: gcOptions.isCautious }));
   try {
-    await allOrNone([reconciler.run(), runGc({ ...gcOptions, signal: stop.signal })], end);
+    await allOrNone(works, end);
   } finally {
     counted.forget();
     signal.removeEventListener('abort', end);
   }
+}
+
+function syncFromGit(
+  git: NonNullable<ControllersOptions['git']>,
+  { store, cache, clock, log, metrics, events, random = Math.random }: ControllersOptions,
+  leading: { readonly fence: Fence; readonly signal: AbortSignal; readonly isCautious: () => boolean },
+): Promise<void> {
+  const shared = { store, cache, clock, random, log: log.child({ controller: 'gitsyncs' }), events };
+  return runGitSyncs({ ...git, ...shared, ...leading, metrics: gitSyncMetrics(metrics, cache, clock), queueMetrics: metrics });
 }
 
 /** Whichever ends first ends the others; resolves when all have. Rejects with what the first one that failed threw. */

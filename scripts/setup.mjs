@@ -15,6 +15,7 @@ export const runtimePackages = {
   dbus: ['dbus-daemon'],
   iproute2: ['ip'],
   procps: ['ps'],
+  git: ['git'],
 };
 
 /** What the tests need beside that. */
@@ -25,8 +26,6 @@ export const testPackages = {
   'docker.io': ['dockerd'],
   'docker-registry': ['docker-registry'],
   'busybox-static': ['busybox'],
-  'openssh-client': ['ssh'],
-  'openssh-server': ['sshd'],
 };
 
 const say = (text) => process.stderr.write(`${text}\n`);

@@ -14,3 +14,12 @@ export const forceDeleteAnnotation = 'flotilla.dev/force-delete';
 
 /** On a Unit: its change asks for one restart (SEMANTICS 11). The value is the time at which `flotilla restart` asked, ISO 8601. */
 export const restartAnnotation = 'flotilla.dev/restarted-at';
+
+/** On a GitSync: sync now. Any new value; its status says which one was carried out last. */
+export const reconcileRequestedAnnotation = 'flotilla.dev/reconcile-requested-at';
+
+/**
+ * On a GitSync: what this revision deletes may be deleted, however much it is. `REVISION TIME`: the revision (or its hash, or the
+ * beginning of that) and the time of the consent, which makes it another one each time. It counts once.
+ */
+export const confirmPruneAnnotation = 'flotilla.dev/confirm-prune';

@@ -197,7 +197,8 @@ function pathOf(field: string): (string | number)[] {
   });
 }
 
-function checkObject(object: unknown): { kind: Kind | undefined; errors: readonly FieldError[] } {
+/** Which kind the object is of, and what is wrong with it; what is only missing is not, since it may be one owner's part of an object. */
+export function checkObject(object: unknown): { kind: Kind | undefined; errors: readonly FieldError[] } {
   if (typeof object !== 'object' || object === null || Array.isArray(object)) {
     return { kind: undefined, errors: [{ field: '', message: 'expected an object with apiVersion, kind and metadata' }] };
   }

@@ -1,12 +1,13 @@
 /** All kinds, and how a word that a person or a program used leads to one. */
 import { assignmentKind } from './assignment-kind.js';
 import { eventKind } from './event-kind.js';
+import { gitSyncKind } from './gitsync-kind.js';
 import type { Kind } from './kinds.js';
 import { machineKind } from './machine-kind.js';
 import { nearest } from './suggest.js';
 import { unitKind } from './unit-kind.js';
 
-export const kinds: readonly Kind[] = [unitKind, machineKind, assignmentKind, eventKind];
+export const kinds: readonly Kind[] = [unitKind, machineKind, gitSyncKind, assignmentKind, eventKind];
 
 /** Words that name several kinds, as `get all` does. */
 const wordsOf = (kind: Kind): readonly string[] => [kind.plural, kind.singular, ...kind.shortNames];

@@ -12,8 +12,6 @@ import { accessHook } from './access.js';
 import { componentRoutes, leaderName, servedComponents } from './components.js';
 import { discoveryRoutes } from './discovery.js';
 import { observeMembers } from './etcd-metrics.js';
-import { isFleetPath, noFleetRoute, sendFleetError } from './fleet/errors.js';
-import { fleetRoutes } from './fleet/routes.js';
 import { builtInChecks, Health, healthRoutes } from './health.js';
 import { StreamQuota } from './http-stream.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
@@ -75,11 +73,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     return503OnClosing: false,
     routerOptions: { maxParamLength: limits.maxParameterLength, ignoreTrailingSlash: true },
     // A URL that cannot be decoded reaches no route and no hook, but it deserves the same form of answer.
-    frameworkErrors: (error, request, reply) => sendError(request, reply, statusOf(error, limits.maxBodyBytes).status),
+    frameworkErrors: (error, _request, reply) => sendStatus(reply, statusOf(error, limits.maxBodyBytes).status),
   });
-
-  const sendError = (request: FastifyRequest, reply: FastifyReply, status: StatusError): FastifyReply =>
-    isFleetPath(pathnameOf(request)) ? sendFleetError(reply, status, options.server.version) : sendStatus(reply, status);
 
   const rest: RestPorts = {
     cache,
@@ -122,12 +117,6 @@ export async function createApp(options: AppOptions): Promise<App> {
   });
   routes.add(...discoveryRoutes([...served, servedComponents]));
   routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));
-  const fleetWaits = new StreamQuota('units that wait for their predecessor', {
-    all: limits.maxFleetWaits,
-    perIdentity: limits.maxFleetWaits,
-  });
-  const { version } = options.server;
-  routes.add(...fleetRoutes({ cache, door: options.door, store, clock, limits, waiting: fleetWaits, closing: closing.signal, version }));
   for (const plugin of options.extraPlugins ?? []) plugin(routes);
 
   // Bodies stay bytes until a handler knows what they should be; everybody shares one limit.
@@ -147,12 +136,12 @@ export async function createApp(options: AppOptions): Promise<App> {
   app.setErrorHandler((error, request, reply) => {
     const { status, unforeseen } = statusOf(error, limits.maxBodyBytes);
     if (unforeseen) log.error('request failed', { method: request.method, path: pathnameOf(request), error });
-    return sendError(request, reply, status);
+    return sendStatus(reply, status);
   });
   app.setNotFoundHandler((request, reply) => {
     const methods = routes.methodsAt(pathnameOf(request));
     if (methods.length > 0) reply.header('allow', methods.join(', '));
-    throw isFleetPath(pathnameOf(request)) ? noFleetRoute(pathnameOf(request)) : noSuchRoute(request.method, methods);
+    throw noSuchRoute(request.method, methods);
   });
   app.addHook('preClose', async () => {
     closing.abort();

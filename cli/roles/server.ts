@@ -18,6 +18,7 @@ import { trustRoutes } from '../../api/server/trust/routes.js';
 import { openTokens } from '../../api/server/trust/tokens.js';
 import { runControllers } from '../../controllers/manager.js';
 import { systemClock } from '../../runtime/clock.js';
+import { openRepositories } from '../../runtime/git/repositories.js';
 import { Lifecycle, StartFailed, stopSignal } from '../../runtime/lifecycle.js';
 import { createLogger, type Logger } from '../../runtime/log.js';
 import { createMetrics } from '../../runtime/metrics.js';
@@ -71,6 +72,15 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
   const store = measuredStore(etcd, metrics, clock);
   const { cache, hub, stop: stopCache } = openClusterCache({ store, keys, clock, log: log.child({ part: 'cache' }), metrics });
   const door = openObjectDoor({ kinds, cache, store, keys, clock, log: log.child({ part: 'door' }) });
+
+  const repositories = openRepositories({
+    directory: settings.gitDir,
+    fileRoots: settings.gitFileRoot,
+    clock,
+    log: log.child({ part: 'git' }),
+  });
+  // No kind of this version keeps secrets: whoever names one is told that it does not exist.
+  const git = { repositories, readSecret: async () => undefined };
 
   lifecycle.add('store', () => () => store.close());
   lifecycle.add('cache', async (signal) => {
@@ -136,6 +146,7 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
       log: log.child({ part: 'controllers' }),
       metrics,
       events: recorder,
+      git: { ...git, door },
       identity: { server: name },
       signal: stop.signal,
     });

@@ -16,6 +16,8 @@ export const ServerSettings = z.strictObject({
   advertise: List.optional(),
   insecureLoopback: z.stringbool().or(z.boolean()).default(false),
   pkiDir: z.string().default('/var/lib/flotilla/pki'),
+  gitDir: z.string().default('/var/lib/flotilla/git'),
+  gitFileRoot: List.default([]),
   logLevel: Level.default('info'),
 });
 export type ServerSettings = z.infer<typeof ServerSettings>;

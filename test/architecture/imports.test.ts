@@ -33,6 +33,8 @@ const doors: Readonly<Record<string, RegExp>> = {
   commander: /^cli\//,
   diff: /^cli\//,
   picocolors: /^cli\//,
+  semver: /^api\/resources\/semver-range\.ts$/,
+  ignore: /^controllers\/gitsync\/syncignore\.ts$/,
 };
 
 interface Import {

@@ -156,6 +156,9 @@ export class DevCluster {
       `--listen=${agentUrl}`,
       ...(httpUrl ? [`--listen=${httpUrl}`, '--insecure-loopback'] : []),
       `--pki-dir=${join(this.directory, 'pki')}`,
+      `--git-dir=${join(this.directory, `git-${name}`)}`,
+      // Whoever runs a cluster of their own may read what they may read.
+      '--git-file-root=/',
       ...(this.options.serverFlags ?? []),
     ];
     const server = new ManagedProcess({

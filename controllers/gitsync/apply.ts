@@ -1,0 +1,134 @@
+/** Carries a plan out, through the one way to write an object, with the leader's fence. */
+import type { ClusterCache, ObjectDoor, WriteContext } from '../../api/objects/ports.js';
+import { StatusError } from '../../api/resources/errors.js';
+import { gitSyncLabel, gitSyncManager } from '../../api/resources/gitsync.js';
+import type { Fence } from '../../runtime/store/store.js';
+import { documentId, parseId, type SyncDocument } from './documents.js';
+import type { LiveObject, SyncPlan } from './plan.js';
+import type { Outcome } from './status.js';
+
+/** Writes at a time: the store groups them into few transactions. */
+const parallel = 64;
+
+export interface ApplyOptions {
+  readonly door: ObjectDoor;
+  readonly cache: ClusterCache;
+  readonly fence?: Fence;
+  /** Everything is checked, nothing is stored. */
+  readonly dryRun?: boolean;
+}
+
+export interface Failure {
+  readonly id: string;
+  readonly why: string;
+}
+
+export interface Applied extends Outcome {
+  readonly failures: readonly Failure[];
+  /** Of what was applied: the revision of the object's own key as this run left it. */
+  readonly revisions: ReadonlyMap<string, number>;
+}
+
+/** The object as this GitSync applies it: with the label that says whose it is. */
+export function labelled({ object }: SyncDocument, gitSync: string): object {
+  const { metadata, ...rest } = object;
+  return { ...rest, metadata: { ...metadata, labels: { ...metadata.labels, [gitSyncLabel]: gitSync } } };
+}
+
+/** Ownership as the cache has it. */
+export function liveIn(cache: ClusterCache): (id: string) => LiveObject | 'unreadable' | undefined {
+  return (id) => {
+    const parsed = parseId(id);
+    if (parsed === undefined) return 'unreadable';
+    const { kind, name } = parsed;
+    if (cache.broken.has(cache.keys.object(kind.plural, name))) return 'unreadable';
+    const row = cache.object(kind.plural, name);
+    if (row === undefined) return undefined;
+    const { labels, deletionTimestamp } = row.value.metadata;
+    return { owner: labels?.[gitSyncLabel], isBeingDeleted: Boolean(deletionTimestamp) };
+  };
+}
+
+/**
+ * Applies, then deletes, then lets go: group after group, many at a time. What the door refuses is a failure of that object alone; that
+ * the store is away, or the leadership lost, ends the run.
+ */
+export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOptions): Promise<Applied> {
+  const { door, cache, fence, dryRun = false } = options;
+  // What the repository says counts: whoever else set a field of it loses it, and is told so by the drift that was corrected.
+  const context: WriteContext = { manager: gitSyncManager(gitSync), force: true, dryRun, ...(fence ? { fence } : {}) };
+  const created: string[] = [];
+  const changed: string[] = [];
+  const pruned: string[] = [];
+  let unchanged = 0;
+  const failures: Failure[] = [];
+  const revisions = new Map<string, number>();
+  const attempt = async (id: string, run: () => Promise<void>) => {
+    try {
+      await run();
+    } catch (error) {
+      if (!(error instanceof StatusError) || error.reason === 'ServiceUnavailable' || error.reason === 'Timeout') throw error;
+      failures.push({ id, why: error.message });
+    }
+  };
+
+  for (const group of plan.apply) {
+    await each(group, (document) => {
+      const id = documentId(document);
+      const { kind, object } = document;
+      return attempt(id, async () => {
+        const written = await door.apply(kind.plural, object.metadata.name, labelled(document, gitSync), context);
+        if (written.created) created.push(id);
+        else if (written.changed) changed.push(id);
+        else unchanged++;
+        revisions.set(id, cache.object(kind.plural, object.metadata.name)?.modRevision ?? 0);
+      });
+    });
+  }
+  // While an object of the revision could not be applied, what it was to replace stays.
+  if (failures.length === 0) {
+    const { force: _, ...gently } = context;
+    for (const group of plan.prune) {
+      await each(group, (id) =>
+        attempt(id, async () => {
+          if (await removeOwned(id, gently, options)) pruned.push(id);
+        }),
+      );
+    }
+  }
+  await each(plan.release, (id) => attempt(id, () => letGo(id, context, options)));
+  return { created: created.sort(), changed: changed.sort(), pruned: pruned.sort(), unchanged, failures, revisions };
+}
+
+/** False when it was gone already. The uid makes sure that it is the one that was decided about. */
+export async function removeOwned(
+  id: string,
+  context: WriteContext,
+  { door, cache }: Pick<ApplyOptions, 'door' | 'cache'>,
+): Promise<boolean> {
+  const parsed = parseId(id);
+  const row = parsed && cache.object(parsed.kind.plural, parsed.name);
+  if (!parsed || !row) return false;
+  const { uid } = row.value.metadata;
+  await door.remove(parsed.kind.plural, parsed.name, uid === undefined ? {} : { uid }, context);
+  return true;
+}
+
+/** The object stays as it is and belongs to nobody's repository any more. */
+export async function letGo(id: string, context: WriteContext, { door }: Pick<ApplyOptions, 'door'>): Promise<void> {
+  const parsed = parseId(id);
+  if (!parsed) return;
+  const body = { metadata: { labels: { [gitSyncLabel]: null } } };
+  await door.patch(parsed.kind.plural, parsed.name, { type: 'merge', body }, context);
+}
+
+/** All of them, `parallel` at a time; rejects with the first failure once those under way have ended. */
+async function each<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    while (next < items.length) await run(items[next++]!);
+  };
+  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(parallel, items.length) }, worker));
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed) throw failed.reason;
+}

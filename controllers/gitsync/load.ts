@@ -1,0 +1,212 @@
+/**
+ * From the files below spec.path to the objects that they describe. Everything is read and checked before anything is applied; whatever
+ * is wrong names its file, and the revision is good as a whole or not at all.
+ */
+import { maxObjectBytes } from '../../api/objects/storage.js';
+import { checkObject, isUnitFileName, manifestErrorText, parseManifests } from '../../api/resources/manifests.js';
+import { apiVersionOf } from '../../api/resources/registry.js';
+import { nearest } from '../../api/resources/suggest.js';
+import { isInstanceName, templateNameOf } from '../../api/resources/unit-name.js';
+import type { Tree } from '../../runtime/git/repositories.js';
+import type { TreeFile } from '../../runtime/git/tree.js';
+import { BadRevision, documentId, type SyncDocument } from './documents.js';
+import { isKustomization, kustomizationNames, parseKustomization, transform } from './kustomization.js';
+import { ignoredBy, ignoreFileName } from './syncignore.js';
+
+export const loadLimits = {
+  /** Objects of one GitSync. */
+  maxDocuments: 5_000,
+  /** Kustomizations in one another. */
+  maxNesting: 20,
+  /** Files parsed before others get a turn. */
+  filesPerTurn: 25,
+};
+
+const isManifestName = (path: string): boolean => /\.(?:ya?ml|json)$/i.test(path) || isUnitFileName(path);
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+const isKustomizationName = (path: string): boolean => (kustomizationNames as readonly string[]).includes(baseName(path));
+const lfsPointer = 'version https://git-lfs.github.com/spec/';
+
+/** Sorted by file. @throws BadRevision, GitError */
+export async function loadDocuments(tree: Tree): Promise<SyncDocument[]> {
+  const ignored = ignoredBy(await ignoreRules(tree));
+  const visible = tree.files.filter(({ path }) => !ignored(path));
+  const links = visible.filter(({ kind }) => kind === 'symlink');
+  if (links.length > 0) {
+    throw new BadRevision(
+      links.map(({ path }) => `${path} is a symbolic link, and links are not followed: take it out, or name it in ${ignoreFileName}`),
+    );
+  }
+  const files = visible.filter(({ kind, path }) => kind === 'file' && (isManifestName(path) || isKustomizationName(path)));
+  const contents = await tree.read(files);
+  const problems: string[] = [];
+  const texts = new Map<string, string>();
+  files.forEach(({ path }, at) => {
+    const text = textOf(contents[at]!);
+    if (text === undefined) problems.push(`${path}: is not UTF-8 text`);
+    else if (text.startsWith(lfsPointer)) problems.push(`${path}: is a pointer of Git LFS, which is not fetched`);
+    else texts.set(path, text);
+  });
+  const builder = new Builder(texts, (problem) => problems.push(problem));
+  const documents = await builder.directory('', 0);
+  checkWhole(documents, (problem) => problems.push(problem));
+  if (problems.length > 0) throw new BadRevision([...new Set(problems)]);
+  return documents;
+}
+
+async function ignoreRules(tree: Tree): Promise<string> {
+  const file = tree.files.find(({ path }) => path === ignoreFileName);
+  if (file === undefined) return '';
+  if (file.kind !== 'file') throw new BadRevision([`${ignoreFileName} is not a file`]);
+  const [content] = await tree.read([file satisfies TreeFile]);
+  return content?.toString('utf8') ?? '';
+}
+
+function textOf(content: Buffer): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(content);
+  } catch {
+    return undefined;
+  }
+}
+
+class Builder {
+  readonly #directories = new Set<string>(['']);
+  readonly #inProgress = new Set<string>();
+  #parsed = 0;
+
+  constructor(
+    private readonly texts: ReadonlyMap<string, string>,
+    private readonly problem: (message: string) => void,
+  ) {
+    for (const path of texts.keys()) {
+      for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1))
+        this.#directories.add(path.slice(0, slash));
+    }
+  }
+
+  /** What a directory holds: what its kustomization lists, or every manifest in it and below. */
+  async directory(directory: string, depth: number): Promise<SyncDocument[]> {
+    const prefix = directory === '' ? '' : `${directory}/`;
+    const [file, ...others] = kustomizationNames.map((name) => prefix + name).filter((path) => this.#isKustomization(path));
+    if (others.length > 0)
+      this.problem(`${prefix}: holds ${[file, ...others].map((path) => baseName(path!)).join(' and ')}; expected one of them`);
+    if (file !== undefined) return this.#kustomized(file, prefix, depth);
+
+    const documents: SyncDocument[] = [];
+    const subdirectories = new Set<string>();
+    for (const path of [...this.texts.keys()].sort()) {
+      if (!path.startsWith(prefix)) continue;
+      const slash = path.indexOf('/', prefix.length);
+      if (slash >= 0) subdirectories.add(path.slice(0, slash));
+      else if (isManifestName(path)) documents.push(...(await this.#file(path)));
+    }
+    for (const subdirectory of subdirectories) documents.push(...(await this.directory(subdirectory, depth)));
+    return documents;
+  }
+
+  #isKustomization(path: string): boolean {
+    const text = this.texts.get(path);
+    return text !== undefined && (baseName(path) !== 'flotilla.yaml' || isKustomization(text));
+  }
+
+  async #file(path: string): Promise<SyncDocument[]> {
+    // Many files, and agents' heartbeats must not wait for the last of them.
+    if (++this.#parsed % loadLimits.filesPerTurn === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    const { documents, errors } = parseManifests(path, this.texts.get(path) ?? '');
+    for (const error of errors) this.problem(manifestErrorText(error));
+    return documents.map(({ kind, object }) => ({ kind, object, file: path }));
+  }
+
+  async #kustomized(file: string, prefix: string, depth: number): Promise<SyncDocument[]> {
+    const kustomization = parseKustomization(this.texts.get(file) ?? '');
+    if ('problem' in kustomization) {
+      this.problem(`${file}: ${kustomization.problem}`);
+      return [];
+    }
+    if (this.#inProgress.has(file) || depth >= loadLimits.maxNesting) {
+      this.problem(`${file}: its resources lead back to itself`);
+      return [];
+    }
+    this.#inProgress.add(file);
+    const documents: SyncDocument[] = [];
+    for (const [index, resource] of kustomization.resources.entries()) {
+      documents.push(...(await this.#resource(file, prefix, resource, `resources[${index}]`, depth)));
+    }
+    this.#inProgress.delete(file);
+    const readPatch = (path: string) => {
+      const resolved = resolveBelow(prefix, path);
+      return resolved === undefined ? undefined : this.texts.get(resolved);
+    };
+    const transformed = transform(documents, kustomization, readPatch, (message) => this.problem(`${file}: ${message}`));
+    for (const document of transformed) {
+      // What was read from a file was checked there; what a kustomization made of it is checked again.
+      for (const { field, message } of checkObject(document.object).errors) {
+        this.problem(`${document.file}: ${documentId(document)}, as ${file} changes it: ${field === '' ? '' : `${field}: `}${message}`);
+      }
+    }
+    return transformed;
+  }
+
+  async #resource(file: string, prefix: string, resource: string, where: string, depth: number): Promise<SyncDocument[]> {
+    const path = resolveBelow(prefix, resource);
+    if (path === undefined) {
+      this.problem(`${file}: ${where}: ${resource} leads out of spec.path; expected a file or directory below it`);
+      return [];
+    }
+    if (this.texts.has(path)) return this.#file(path);
+    if (this.#directories.has(path)) return this.directory(path, depth + 1);
+    const near = nearest(path, [...this.texts.keys(), ...this.#directories]);
+    this.problem(`${file}: ${where}: there is no manifest or directory ${path}${near === undefined ? '' : `; did you mean ${near}?`}`);
+    return [];
+  }
+}
+
+/** A path as it is written in a file of the directory `prefix`; undefined when it leads out of the tree. */
+export function resolveBelow(prefix: string, path: string): string | undefined {
+  if (path.startsWith('/')) return undefined;
+  const steps = prefix.split('/').filter((step) => step !== '');
+  for (const step of path.split('/')) {
+    if (step === '' || step === '.') continue;
+    if (step === '..') {
+      if (steps.pop() === undefined) return undefined;
+    } else steps.push(step);
+  }
+  return steps.join('/');
+}
+
+/** What only all of them together, or the whole of one, can get wrong. */
+function checkWhole(documents: readonly SyncDocument[], problem: (message: string) => void): void {
+  if (documents.length > loadLimits.maxDocuments) {
+    problem(`the path describes ${documents.length} objects, at most ${loadLimits.maxDocuments} are applied by one GitSync: split it`);
+  }
+  const files = new Map<string, string>();
+  for (const document of documents) {
+    const { kind, object, file } = document;
+    const id = documentId(document);
+    const first = files.get(id);
+    if (first !== undefined) problem(`${file}: ${id} is already described in ${first}`);
+    files.set(id, first ?? file);
+    if (object.apiVersion !== apiVersionOf(kind)) problem(`${file}: ${id}: expected apiVersion ${apiVersionOf(kind)}`);
+    const bytes = Buffer.byteLength(JSON.stringify(object));
+    if (bytes > maxObjectBytes) problem(`${file}: ${id} has ${bytes} bytes, at most ${maxObjectBytes} can be stored`);
+    // A manifest in a repository is the whole of its object: what is missing is missing.
+    for (const { field, message, reason } of kind.validate(kind.withDefaults(object))) {
+      if (reason === 'FieldValueRequired') problem(`${file}: ${id}: ${field}: ${message}`);
+    }
+  }
+}
+
+/** Instances without a text of their own → the template that they follow. */
+export function templatesNeeded(documents: readonly SyncDocument[]): Map<SyncDocument, string> {
+  const needed = new Map<SyncDocument, string>();
+  for (const document of documents) {
+    const { kind, object } = document;
+    const spec = (object.spec ?? {}) as { content?: unknown; sections?: unknown };
+    if (kind.plural !== 'units' || spec.content !== undefined || spec.sections !== undefined || !isInstanceName(object.metadata.name))
+      continue;
+    const template = templateNameOf(object.metadata.name);
+    if (template !== undefined) needed.set(document, template);
+  }
+  return needed;
+}
