@@ -103,7 +103,7 @@ function joined(envelope: Omit<FlotillaObject, 'spec' | 'status'>, revision: num
 }
 
 /** A UUID (version 8: custom) that is the same on every server and in every life of the process. */
-function derivedUid(from: string): string {
+export function derivedUid(from: string): string {
   const hex = createHash('sha256').update(from).digest('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

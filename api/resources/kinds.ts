@@ -22,6 +22,11 @@ export interface Kind {
   readonly singular: string;
   readonly shortNames: readonly string[];
   readonly categories: readonly string[];
+  /**
+   * Of the core group's kinds, which clients look for below namespaces: true: the objects say that they are in one; false: never there;
+   * absent: in any, and it counts for nothing. All other kinds are cluster-scoped.
+   */
+  readonly namespaced?: boolean;
   readonly description: string;
   /** The whole object, strict, status included (for OpenAPI); transform-free. */
   readonly schema: z.ZodObject;

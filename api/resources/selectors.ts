@@ -233,8 +233,8 @@ export function fieldMatcher(kind: Kind, terms: readonly FieldTerm[]): (object: 
 
 function readerOf(kind: Kind, field: string): (object: FlotillaObject) => string {
   if (field === 'metadata.name') return ({ metadata }) => metadata.name;
-  // No kind has a namespace; clients ask for the empty one.
-  if (field === 'metadata.namespace') return () => '';
+  // Our own kinds have no namespace; clients ask for the empty one.
+  if (field === 'metadata.namespace') return ({ metadata }) => metadata.namespace ?? '';
   const read = Object.hasOwn(kind.selectableFields, field) ? kind.selectableFields[field] : undefined;
   if (read === undefined) throw new StatusError('BadRequest', `field label not supported: ${field.slice(0, 128)}`);
   return read;

@@ -10,6 +10,7 @@ import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { accessHook } from './access.js';
 import { componentRoutes, leaderName, servedComponents } from './components.js';
+import { coreRoutes } from './core/routes.js';
 import { discoveryRoutes } from './discovery.js';
 import { observeMembers } from './etcd-metrics.js';
 import { builtInChecks, Health, healthRoutes } from './health.js';
@@ -106,16 +107,16 @@ export async function createApp(options: AppOptions): Promise<App> {
 
   const routes = new RouteRegistry();
   for (const kind of kinds) routes.add(...kindRoutes(rest, kind));
-  if (units) {
-    const ports = { cache, clock, log, limits, outputs: options.outputs, quota: logQuota, closing: closing.signal };
-    routes.add(...outputRoutes(ports, units));
-  }
+  const outputPorts = { cache, clock, log, limits, outputs: options.outputs, quota: logQuota, closing: closing.signal };
+  if (units) routes.add(...outputRoutes(outputPorts, units));
+  const core = coreRoutes({ cache, rest, outputs: outputPorts, clusterUid: options.clusterUid });
+  routes.add(...core.routes);
   routes.add(...componentRoutes({ store, cache, clock, serverName: options.server.name, servers: options.servers }));
   const served = kinds.map((kind) => {
     const resource = servedKind(kind);
     return kind === units ? { ...resource, subresources: [...resource.subresources, ...outputSubresources] } : resource;
   });
-  routes.add(...discoveryRoutes([...served, servedComponents]));
+  routes.add(...discoveryRoutes([...served, servedComponents, ...core.served]));
   routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));
   for (const plugin of options.extraPlugins ?? []) plugin(routes);
 

@@ -8,6 +8,8 @@ import { type Method, plainAttributes, type Route } from './routes.js';
 export interface ServedSubresource {
   readonly name: string;
   readonly verbs: readonly string[];
+  /** What is sent and answered, when it is not the kind itself. */
+  readonly kind?: { readonly group: string; readonly version: string; readonly kind: string };
 }
 
 /** A kind as it is served. */
@@ -63,7 +65,7 @@ const resourceList = (resources: readonly ServedResource[], group: string, versi
     {
       name: kind.plural,
       singularName: kind.singular,
-      namespaced: false,
+      namespaced: kind.namespaced ?? false,
       kind: kind.kind,
       verbs,
       ...(kind.shortNames.length > 0 && { shortNames: kind.shortNames }),
@@ -72,8 +74,9 @@ const resourceList = (resources: readonly ServedResource[], group: string, versi
     ...subresources.map((sub) => ({
       name: `${kind.plural}/${sub.name}`,
       singularName: '',
-      namespaced: false,
-      kind: kind.kind,
+      namespaced: kind.namespaced ?? false,
+      ...(sub.kind ? { group: sub.kind.group, version: sub.kind.version } : {}),
+      kind: sub.kind?.kind ?? kind.kind,
       verbs: sub.verbs,
     })),
   ]),
@@ -89,7 +92,7 @@ const aggregated = (group: string, version: string, resources: readonly ServedRe
       resources: resources.map(({ kind, verbs, subresources }) => ({
         resource: kind.plural,
         responseKind: { group, version, kind: kind.kind },
-        scope: 'Cluster',
+        scope: kind.namespaced ? 'Namespaced' : 'Cluster',
         singularResource: kind.singular,
         verbs,
         ...(kind.shortNames.length > 0 && { shortNames: kind.shortNames }),
@@ -97,7 +100,7 @@ const aggregated = (group: string, version: string, resources: readonly ServedRe
         ...(subresources.length > 0 && {
           subresources: subresources.map((sub) => ({
             subresource: sub.name,
-            responseKind: { group, version, kind: kind.kind },
+            responseKind: sub.kind ?? { group, version, kind: kind.kind },
             verbs: sub.verbs,
           })),
         }),

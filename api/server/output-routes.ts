@@ -50,8 +50,9 @@ export function chooseMachine(unit: string, machines: readonly string[], asked: 
 
 type Wanted = Pick<JournalRequest, 'lines' | 'follow' | 'sinceSeconds' | 'output'>;
 
-function readRequest(query: URLSearchParams, clock: Clock, maxLogLines: number): Wanted {
-  const lines = wholeNumber(query, 'tailLines') ?? defaultLines;
+/** @param standardLines when the request names no number. Throws BadRequest (400). */
+export function readJournalRequest(query: URLSearchParams, clock: Clock, maxLogLines: number, standardLines: number): Wanted {
+  const lines = wholeNumber(query, 'tailLines') ?? standardLines;
   if (lines > maxLogLines) throw new StatusError('BadRequest', `the query parameter tailLines must be at most ${maxLogLines}`);
   const sinceTime = query.get('sinceTime') ?? '';
   const sinceMs = Date.parse(sinceTime);
@@ -71,10 +72,8 @@ function readRequest(query: URLSearchParams, clock: Clock, maxLogLines: number):
 /** @param kind the kind of units: its instances are what machines run */
 export const outputRoutes = (ports: OutputRoutePorts, kind: Kind): Route[] => [
   outputRoute(ports, kind, 'log', async (reply, { unit, machine, query, signal }) => {
-    const wanted = readRequest(query, ports.clock, ports.limits.maxLogLines);
-    const lines = await ports.outputs.open({ show: 'journal', unit, machine, ...wanted, signal });
-    const raw = openStream(reply, 'text/plain; charset=utf-8');
-    await copyLines(lines.bytes, raw, signal, (error) => ports.log.warn('log stream broke off', { unit, machine, error }));
+    const wanted = readJournalRequest(query, ports.clock, ports.limits.maxLogLines, defaultLines);
+    await streamJournal(ports, reply, { show: 'journal', unit, machine, ...wanted, signal });
   }),
   outputRoute(ports, kind, 'systemd-status', async (reply, { unit, machine, signal }) => {
     const output = await ports.outputs.open({ show: 'status', unit, machine, signal });
@@ -118,16 +117,39 @@ function outputRoute(
       const machines = [...ports.cache.assignmentsOf(unit).keys()];
       if (machines.length === 0 && ports.cache.object(kind.plural, unit) === undefined) throw notFound(kind, unit);
       const machine = chooseMachine(unit, machines, query.get('machine') ?? '');
-      const gone = holdOpen(request, reply, ports.quota);
-      const { signal, release } = eitherOf(gone, ports.closing);
-      try {
-        await answer(reply, { unit, machine, query, signal });
-      } finally {
-        release();
-      }
-      return reply;
+      return whileWanted(ports, request, reply, (signal) => answer(reply, { unit, machine, query, signal }));
     },
   };
+}
+
+/** Answers for as long as the client stays and the server runs. Throws TooManyRequests (429), and what `answer` throws. */
+export async function whileWanted(
+  { quota, closing }: Pick<OutputRoutePorts, 'quota' | 'closing'>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  answer: (signal: AbortSignal) => Promise<void>,
+): Promise<FastifyReply> {
+  const gone = holdOpen(request, reply, quota);
+  const { signal, release } = eitherOf(gone, closing);
+  try {
+    await answer(signal);
+  } finally {
+    release();
+  }
+  return reply;
+}
+
+/** @param through what becomes of the bytes on their way. Throws StatusError before the first byte. */
+export async function streamJournal(
+  { outputs, log }: Pick<OutputRoutePorts, 'outputs' | 'log'>,
+  reply: FastifyReply,
+  asked: JournalRequest,
+  through: (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array> = (bytes) => bytes,
+): Promise<void> {
+  const { bytes } = await outputs.open(asked);
+  const raw = openStream(reply, 'text/plain; charset=utf-8');
+  const { unit, machine, signal } = asked;
+  await copyLines(through(bytes), raw, signal, (error) => log.warn('log stream broke off', { unit, machine, error }));
 }
 
 /** Aborts with the first of the two. Unlike `AbortSignal.any`, it leaves nothing behind in the one that outlives it. */

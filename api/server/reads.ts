@@ -54,7 +54,9 @@ export function getHandler(ports: RestPorts, kind: Kind) {
     const as = negotiate(request.headers.accept, options.includeObject);
     await fresh(ports, options);
     const object = ports.cache.joined(kind.plural, name);
-    if (object === undefined) throw notFound(kind, name);
+    const { namespace } = paramsOf(request);
+    const isElsewhere = kind.namespaced && namespace !== undefined && object?.metadata.namespace !== namespace;
+    if (object === undefined || isElsewhere) throw notFound(kind, name);
     return sendJson(reply, 200, renderObject(kind, object, as, viewOf(ports)));
   };
 }
@@ -65,7 +67,7 @@ export function listHandler(ports: RestPorts, kind: Kind) {
     if (isWatch(query)) return serveWatch(ports, kind, request, reply);
     const options = readOptions(query);
     const as = negotiate(request.headers.accept, options.includeObject);
-    const matches = selection(kind, options);
+    const matches = selection(kind, options, paramsOf(request).namespace);
     await fresh(ports, options);
     const { objects, metadata } = listPage(ports, kind, options, matches);
     const pieces = renderList(kind, objects, metadata, as, viewOf(ports));
@@ -120,7 +122,7 @@ function listPage(
 async function serveWatch(ports: RestPorts, kind: Kind, request: FastifyRequest, reply: FastifyReply, name?: string): Promise<unknown> {
   const options = watchOptions(queryOf(request));
   const as = negotiate(request.headers.accept, options.includeObject);
-  const selected = selection(kind, options);
+  const selected = selection(kind, options, paramsOf(request).namespace);
   const matches = name === undefined ? selected : (object: Joined) => object.metadata.name === name && (selected?.(object) ?? true);
   await fresh(ports, options);
   const start = startWatch(ports.cache, kind, options);

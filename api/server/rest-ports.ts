@@ -7,9 +7,12 @@ import type { WatchMetrics } from './metrics.js';
 import type { Snapshots } from './paging.js';
 import type { EventFrames } from './watch.js';
 
+/** What reading asks of a cache: of the cluster's own, or of one that shows its objects in another form. */
+export type ReadableCache = Pick<ClusterCache, 'revision' | 'synced' | 'untilRevision' | 'joined' | 'joinedAll' | 'fragment'>;
+
 /** What the handlers of all kinds share. */
 export interface RestPorts {
-  readonly cache: ClusterCache;
+  readonly cache: ReadableCache;
   readonly hub: WatchHub;
   readonly door: ObjectDoor;
   readonly clock: Clock;

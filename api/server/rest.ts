@@ -1,4 +1,5 @@
 /** The Kubernetes-style routes of each kind, read-only or not. */
+import type { FastifyRequest } from 'fastify';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { apiVersionOf } from '../resources/registry.js';
@@ -9,10 +10,20 @@ import type { RestPorts } from './rest-ports.js';
 import type { Method, RequestPoint, Route } from './routes.js';
 import { createHandler, deleteHandler, patchHandler, updateHandler } from './writes.js';
 
-type Verb = Extract<RequestAttributes, { readonly resource: string }>['verb'];
+export type Verb = Extract<RequestAttributes, { readonly resource: string }>['verb'];
 
-const readVerbs = ['get', 'list', 'watch'];
-const allVerbs = ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'];
+/** What can be done with a kind's objects, and what is said to whoever wants more. */
+export interface Serving {
+  readonly verbs: readonly Verb[];
+  /** Throws the sentence. */
+  readonly refuse: (verb: Verb, request: FastifyRequest) => never;
+}
+
+export const readVerbs: readonly Verb[] = ['get', 'list', 'watch'];
+const allVerbs: readonly Verb[] = ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'];
+
+const servingOf = (kind: Kind): Serving =>
+  kind.writable ? { verbs: allVerbs, refuse: oneByOne(kind) } : { verbs: readVerbs, refuse: readOnly(kind) };
 
 export const groupPath = (kind: Kind): string => (kind.group === '' ? `/api/${kind.version}` : `/apis/${apiVersionOf(kind)}`);
 
@@ -21,13 +32,13 @@ export const groupPath = (kind: Kind): string => (kind.group === '' ? `/api/${ki
  * look for them; the namespace counts for nothing.
  */
 const collectionPaths = (kind: Kind): readonly string[] =>
-  kind.group === ''
+  kind.group === '' && kind.namespaced !== false
     ? [`${groupPath(kind)}/${kind.plural}`, `${groupPath(kind)}/namespaces/:namespace/${kind.plural}`]
     : [`${groupPath(kind)}/${kind.plural}`];
 
-export const servedKind = (kind: Kind): ServedResource => ({
+export const servedKind = (kind: Kind, { verbs }: Pick<Serving, 'verbs'> = servingOf(kind)): ServedResource => ({
   kind,
-  verbs: kind.writable ? allVerbs : readVerbs,
+  verbs,
   subresources: [{ name: 'status', verbs: ['get'] }],
 });
 
@@ -46,7 +57,7 @@ const orWatch =
   ({ query }: RequestPoint): Verb =>
     isWatch(query) ? 'watch' : verb;
 
-export function kindRoutes(ports: RestPorts, kind: Kind): Route[] {
+export function kindRoutes(ports: RestPorts, kind: Kind, { verbs, refuse }: Serving = servingOf(kind)): Route[] {
   return collectionPaths(kind).flatMap((collection) => {
     const one = `${collection}/:name`;
     const status = `${one}/status`;
@@ -58,12 +69,13 @@ export function kindRoutes(ports: RestPorts, kind: Kind): Route[] {
     add('GET', one, attributesOf(kind, orWatch('get')), getHandler(ports, kind));
     add('GET', status, attributesOf(kind, orWatch('get'), 'status'), getHandler(ports, kind));
 
-    const refuse = readOnly(kind);
-    add('POST', collection, attributesOf(kind, 'create'), kind.writable ? createHandler(ports, kind) : refuse);
-    add('PUT', one, attributesOf(kind, 'update'), kind.writable ? updateHandler(ports, kind) : refuse);
-    add('PATCH', one, attributesOf(kind, 'patch'), kind.writable ? patchHandler(ports, kind) : refuse);
-    add('DELETE', one, attributesOf(kind, 'delete'), kind.writable ? deleteHandler(ports, kind) : refuse);
-    add('DELETE', collection, attributesOf(kind, 'deletecollection'), kind.writable ? oneByOne(kind) : refuse);
+    const change = (method: Method, path: string, verb: Verb, handler: Route['handler']): void =>
+      add(method, path, attributesOf(kind, verb), verbs.includes(verb) ? handler : (request) => refuse(verb, request));
+    change('POST', collection, 'create', createHandler(ports, kind));
+    change('PUT', one, 'update', updateHandler(ports, kind));
+    change('PATCH', one, 'patch', patchHandler(ports, kind));
+    change('DELETE', one, 'delete', deleteHandler(ports, kind));
+    add('DELETE', collection, attributesOf(kind, 'deletecollection'), (request) => refuse('deletecollection', request));
     add('PUT', status, attributesOf(kind, 'update', 'status'), statusIsOurs(kind));
     add('PATCH', status, attributesOf(kind, 'patch', 'status'), statusIsOurs(kind));
     return routes;

@@ -3,7 +3,7 @@
  * then what the hub says, as seen through the client's selectors; bookmarks; and 410 as an ERROR line when history was lost.
  */
 import type { Clock, Random } from '../../runtime/clock.js';
-import type { ClusterCache, Joined, ObjectEvent, WatchHub } from '../objects/ports.js';
+import type { Joined, ObjectEvent, WatchHub } from '../objects/ports.js';
 import { listVersion } from '../objects/resource-version.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
@@ -11,6 +11,7 @@ import type { ServerLimits } from './limits.js';
 import type { Representation } from './negotiation.js';
 import type { WatchOptions } from './query.js';
 import { formKey, renderBookmark, renderEventObject, viewOf } from './representation.js';
+import type { ReadableCache } from './rest-ports.js';
 
 type EventType = ObjectEvent['type'];
 export type Matches = (object: Joined) => boolean;
@@ -76,7 +77,7 @@ export interface WatchSink {
 export type WatchEnd = 'timeout' | 'client' | 'slow' | 'expired' | 'closing';
 
 export interface WatchPorts {
-  readonly cache: ClusterCache;
+  readonly cache: ReadableCache;
   readonly hub: WatchHub;
   readonly clock: Clock;
   readonly random: Random;
@@ -99,7 +100,7 @@ export interface WatchStart {
 }
 
 /** From one look at the cache, so that state and changes meet without a gap. The cache holds the asked revision already. */
-export function startWatch(cache: ClusterCache, kind: Kind, options: WatchOptions): WatchStart {
+export function startWatch(cache: ReadableCache, kind: Kind, options: WatchOptions): WatchStart {
   const asked = options.resourceVersion ?? 0;
   const now = Number(listVersion(cache.revision));
   if (options.sendInitialEvents ?? asked === 0) return { initial: cache.joinedAll(kind.plural), from: now };

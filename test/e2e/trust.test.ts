@@ -96,6 +96,8 @@ describe('trust between server, machines and admins', () => {
         units: ['theirs.service', 'guessed.service'],
         machines: [mine, theirs, 'c'.repeat(32)],
         assignments: [`theirs.service.${theirs.slice(0, 8)}`, `mine.service.${mine.slice(0, 8)}`, 'guessed'],
+        pods: [`theirs.service.${theirs.slice(0, 8)}`, `mine.service.${mine.slice(0, 8)}`, 'guessed'],
+        nodes: [mine, theirs, 'guessed'],
       };
     };
     function targets(route: Route): string[] {
@@ -104,6 +106,7 @@ describe('trust between server, machines and admins', () => {
       const filled = guesses.map((name) =>
         route.path
           .replace(/:machine/, m2.options.machineId)
+          .replace(/:namespace/, 'default')
           .replace(/:unit/, 'theirs.service')
           .replace(/:[A-Za-z]+/g, name),
       );

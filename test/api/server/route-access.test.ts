@@ -51,6 +51,8 @@ const names: Readonly<Record<string, readonly string[]>> = {
   units: ['web.service', 'guessed.service'],
   machines: [mine, other, machineId('c')],
   assignments: [`web.service.${other.slice(0, 8)}`, `web.service.${mine.slice(0, 8)}`],
+  pods: [`web.service.${other.slice(0, 8)}`, `web.service.${mine.slice(0, 8)}`],
+  nodes: [mine, other, 'guessed'],
 };
 
 function urlsOf(route: Route): string[] {
@@ -59,6 +61,7 @@ function urlsOf(route: Route): string[] {
   const filled = guesses.map((name) =>
     route.path
       .replace(/:machine/, other)
+      .replace(/:namespace/, 'default')
       .replace(/:unit/, 'web.service')
       .replace(/:[A-Za-z]+/g, name),
   );

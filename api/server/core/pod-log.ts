@@ -1,0 +1,58 @@
+/** `GET …/pods/<name>/log`: what `kubectl logs` asks, answered by the unit's journal on that machine. */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { notFound } from '../../objects/status-errors.js';
+import type { AssignmentSpec } from '../../resources/assignment.js';
+import { StatusError } from '../../resources/errors.js';
+import { paramsOf } from '../access.js';
+import { type OutputRoutePorts, readJournalRequest, streamJournal, whileWanted } from '../output-routes.js';
+import { flag, queryOf, wholeNumber } from '../query.js';
+import type { Route } from '../routes.js';
+import { defaultNamespace } from './kind.js';
+import { containerName } from './pod.js';
+import { podKind } from './pods.js';
+
+export function podLogRoutes(ports: OutputRoutePorts): Route[] {
+  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
+    const { name = '', namespace = defaultNamespace } = paramsOf(request);
+    const query = queryOf(request);
+    const wanted = readJournalRequest(query, ports.clock, ports.limits.maxLogLines, ports.limits.maxLogLines);
+    const limitBytes = wholeNumber(query, 'limitBytes');
+    const assignment = namespace === defaultNamespace ? ports.cache.joined('assignments', name) : undefined;
+    if (!assignment) throw notFound(podKind, name);
+    const container = query.get('container') ?? '';
+    if (container !== '' && container !== containerName) {
+      throw new StatusError('BadRequest', `container ${container} is not valid for pod ${name}: its one container is ${containerName}`);
+    }
+    if (flag(query, 'previous')) {
+      const message = `previous terminated container "${containerName}" in pod "${name}" not found: the journal holds all runs of a unit, one after the other`;
+      throw new StatusError('BadRequest', message);
+    }
+    const { unit, machine } = assignment.spec as AssignmentSpec;
+    const output = flag(query, 'timestamps') ? 'short-iso-precise' : 'cat';
+    const through = limitBytes === undefined ? undefined : (lines: AsyncIterable<Uint8Array>) => firstBytes(lines, limitBytes);
+    return whileWanted(ports, request, reply, (signal) =>
+      streamJournal(ports, reply, { show: 'journal', unit, machine, ...wanted, output, signal }, through),
+    );
+  };
+  return [`/api/v1/${podKind.plural}/:name/log`, `/api/v1/namespaces/:namespace/${podKind.plural}/:name/log`].map((path) => ({
+    method: 'GET',
+    path,
+    audience: 'any-authenticated',
+    attributes: ({ params }) => ({
+      resource: podKind.plural,
+      subresource: 'log',
+      verb: 'get',
+      ...(params.name !== undefined && { name: params.name }),
+    }),
+    handler,
+  }));
+}
+
+async function* firstBytes(lines: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
+  let left = limit;
+  for await (const chunk of lines) {
+    yield chunk.subarray(0, left);
+    left -= chunk.length;
+    if (left <= 0) return;
+  }
+}

@@ -1,0 +1,81 @@
+/** The facade put together: core/v1 nodes, pods, namespaces and services for clients that know Kubernetes and nothing else. */
+import type { FastifyRequest } from 'fastify';
+import type { ClusterCache } from '../../objects/ports.js';
+import { alreadyExists } from '../../objects/status-errors.js';
+import { StatusError } from '../../resources/errors.js';
+import { parseObject } from '../body.js';
+import type { ServedResource } from '../discovery.js';
+import type { OutputRoutePorts } from '../output-routes.js';
+import { kindRoutes, readVerbs, type Serving, servedKind } from '../rest.js';
+import type { RestPorts } from '../rest-ports.js';
+import type { Route } from '../routes.js';
+import { CoreDoor } from './door.js';
+import { fixedKinds, namespaceKind, serviceKind } from './fixed.js';
+import { defaultNamespace } from './kind.js';
+import { NodeNames } from './node-names.js';
+import { Nodes, nodeKind } from './nodes.js';
+import { podLogRoutes } from './pod-log.js';
+import { Pods, podKind } from './pods.js';
+import { ProjectedCache, ProjectedHub } from './projection.js';
+
+export interface CorePorts {
+  readonly cache: ClusterCache;
+  /** What the handlers of all kinds share. */
+  readonly rest: RestPorts;
+  readonly outputs: OutputRoutePorts;
+  readonly clusterUid: string;
+}
+
+const refusing = (sentence: string) => (): never => {
+  throw new StatusError('MethodNotAllowed', sentence);
+};
+
+const servingNodes: Serving = {
+  verbs: [...readVerbs, 'patch', 'update'],
+  refuse: refusing('a node is there as long as its machine is: machines join with a token, and are deleted as machines.flotilla.dev'),
+};
+const servingPods: Serving = {
+  verbs: readVerbs,
+  refuse: refusing('pods are copies of units: create, change or delete units.flotilla.dev instead'),
+};
+const servingServices: Serving = { verbs: readVerbs, refuse: refusing('there are no services here: a unit is reached at its machine') };
+
+/** `default` is there already, and there will never be another. */
+const servingNamespaces = (maxBodyDepth: number): Serving => ({
+  verbs: readVerbs,
+  refuse(verb, request) {
+    if (verb === 'create' && nameIn(request, maxBodyDepth) === defaultNamespace) throw alreadyExists(namespaceKind, defaultNamespace);
+    const sentence = `${defaultNamespace} is the only namespace: the objects of Flotilla belong to none, so none has to be made`;
+    throw new StatusError('MethodNotAllowed', sentence, { kind: namespaceKind.plural });
+  },
+});
+
+function nameIn(request: FastifyRequest, maxBodyDepth: number): unknown {
+  const body = parseObject(request, maxBodyDepth) as { readonly metadata?: { readonly name?: unknown } | null } | null;
+  return body?.metadata?.name;
+}
+
+/** All of it: the routes, and what discovery says of them. */
+export function coreRoutes({ cache, rest, outputs, clusterUid }: CorePorts): { routes: Route[]; served: ServedResource[] } {
+  const names = new NodeNames(cache);
+  const nodes = new Nodes(names);
+  const pods = new Pods(cache, names);
+  const projections = [nodes, pods];
+  const shown = new ProjectedCache(cache, projections, fixedKinds(clusterUid));
+  const hub = new ProjectedHub(rest.hub, names, projections);
+  const door = new CoreDoor({ cache: shown, door: rest.door, nodes }, refusing('not yet'));
+  const ports: RestPorts = { ...rest, cache: shown, hub, door };
+  const servings = [
+    [nodeKind, servingNodes],
+    [podKind, servingPods],
+    [serviceKind, servingServices],
+    [namespaceKind, servingNamespaces(rest.limits.maxBodyDepth)],
+  ] as const;
+  return {
+    routes: [...servings.flatMap(([kind, serving]) => kindRoutes(ports, kind, serving)), ...podLogRoutes(outputs)],
+    served: servings.map(([kind, serving]) => {
+      const resource = servedKind(kind, serving);
+      return kind === podKind ? { ...resource, subresources: [...resource.subresources, { name: 'log', verbs: ['get'] }] } : resource;
+    }),
+  };
+}
