@@ -12,12 +12,14 @@ import { batched } from './batched.js';
 import { Drift } from './drift.js';
 import { isUnexplained } from './failed-command.js';
 import type { UnitFiles } from './files.js';
+import { isImplicit } from './implicit-units.js';
+import { whyNotStarted } from './job-results.js';
 import { Leaving } from './leaving.js';
 import { Observations } from './observe.js';
 import { plan, type World } from './plan.js';
 import type { Records, UnitRecord } from './records.js';
 import { carryOut, type Executors, type Step, type StepOutcome } from './steps.js';
-import { isDown, isUp, NoAnswer, type SeenUnit, type Systemd, SystemdError } from './systemd.js';
+import { isDown, isUp, type JobResult, NoAnswer, type SeenUnit, type Systemd, SystemdError } from './systemd.js';
 import { type FileOnDisk, type Problem, unitState } from './unit-state.js';
 import { serviceType } from './unit-text.js';
 
@@ -250,12 +252,13 @@ export class Convergence {
       systemd.fragmentPath(name),
       observations.areDetailsCurrent(name) ? undefined : systemd.details(name),
     ]);
-    const isOurs = seen.id === name && fragmentPath === this.#options.files.path(name) && seen.load !== 'masked';
+    const isMadeUp = fragmentPath === '' && isImplicit(name, seen);
+    const isOurs = seen.id === name && (fragmentPath === this.#options.files.path(name) || isMadeUp) && seen.load !== 'masked';
     const owner = seen.id === name ? fragmentPath || 'made by systemd, without a file' : `another name of ${seen.id}`;
     if (isOurs && details) observations.details(name, details);
     if (!isOurs) this.#owners.set(name, owner);
     const { invocationID = '' } = details?.run ?? observations.get(name)?.run ?? {};
-    return this.#world(name, seen, invocationID, foreignFile ?? (isOurs ? undefined : owner), file);
+    return { ...this.#world(name, seen, invocationID, foreignFile ?? (isOurs ? undefined : owner), file), isMadeUp };
   }
 
   #file(name: string) {
@@ -347,7 +350,7 @@ export class Convergence {
     return outcome;
   }
 
-  #executors({ invocationID, isDriftDue }: World): Executors {
+  #executors({ invocationID, isDriftDue, isMadeUp }: World): Executors {
     const { files, records, systemd, onEvent } = this.#options;
     const done: StepOutcome = 'done';
     return {
@@ -382,7 +385,8 @@ export class Convergence {
         return done;
       },
       reload: async (name) => {
-        if (await systemd.needsReload(name)) await systemd.reload();
+        // Of a unit that it has from no file systemd does not say that there is one now.
+        if (isMadeUp || (await systemd.needsReload(name))) await systemd.reload();
         return done;
       },
       resetFailed: async (name) => {
@@ -396,14 +400,14 @@ export class Convergence {
       },
       start: async (name, { start }) => {
         await this.#leaving.untilGone();
-        const { started: _, stopping: __, ...rest } = this.#record(name);
+        const { started: _, stopping: __, unstarted: ___, ...rest } = this.#record(name);
         records.set(name, { ...rest, starting: { ...start, invocationBefore: invocationID } });
         if (isDriftDue) this.#drift.repairing(name);
         this.#drift.ended(name);
         try {
           const { ended } = await systemd.start(name);
           this.#starting.add(name);
-          void ended.then(() => this.#readBack(name));
+          void ended.then((result) => this.#readBack(name, result));
         } catch (error) {
           if (!(error instanceof SystemdError && loadFailures.has(error.code))) throw error;
           return this.#refused(name, error);
@@ -498,10 +502,14 @@ export class Convergence {
   }
 
   /** A job that is `done` need not have left the unit running: what systemd says of it counts. */
-  async #readBack(name: string): Promise<void> {
-    const { systemd, log } = this.#options;
+  async #readBack(name: string, result: JobResult): Promise<void> {
+    const { systemd, records, log } = this.#options;
     try {
-      this.observations.row(name, await this.#row(name));
+      const seen = await this.#row(name);
+      this.observations.row(name, seen);
+      const unstarted = seen.active === 'inactive' ? whyNotStarted(name, result) : undefined;
+      const record = records.get(name);
+      if (unstarted && record?.started) records.set(name, { ...record, unstarted });
       // Usually systemd's signals have told everything by now.
       const known = this.observations.get(name);
       if (known && !this.observations.areDetailsCurrent(name)) this.observations.details(name, await systemd.details(name));
@@ -518,7 +526,7 @@ export class Convergence {
   }
 
   #forgetStart(name: string): void {
-    const { started: _, starting: __, stopping: ___, ...rest } = this.#record(name);
+    const { started: _, starting: __, stopping: ___, unstarted: ____, ...rest } = this.#record(name);
     this.#options.records.set(name, rest);
   }
 

@@ -18,6 +18,8 @@ export interface World {
   /** Where systemd has the name from, when not from a file of ours: the path, or words for it. */
   readonly foreign: string | undefined;
   readonly file: OwnFile | undefined;
+  /** systemd made it up without a file (`implicit-units.ts`), and does not notice by itself that there is one now. */
+  readonly isMadeUp?: boolean;
   /** The file that the current one replaced, until systemd has taken the current one. */
   readonly previous: OwnFile | undefined;
   readonly record: UnitRecord | undefined;
@@ -97,7 +99,7 @@ function launch(world: World, desired: AgentAssignment): Plan {
     return problem ? { steps, problem } : { steps: [...steps, ...accept(world, desired)] };
   };
   // Written without a stop: comments, placement and a new generation change the file and nothing that runs.
-  const placeQuietly = refused ? rollBack : place(world, text, desired, false);
+  const placeQuietly = refused ? rollBack : place(world, text, desired, world.isMadeUp === true);
 
   const isStarted = record?.stopping !== true && sameStart(record?.started, start);
   if (isStarted) {

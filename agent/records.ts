@@ -37,6 +37,8 @@ export const UnitRecord = z.object({
   stopping: z.boolean().optional(),
   /** The text that systemd would not load, and its words for it. */
   refused: z.object({ uid: z.string(), textHash: z.string(), restart: z.string().optional(), message: z.string() }).optional(),
+  /** How the last start job ended, when it left the unit down and its state does not tell why. */
+  unstarted: z.object({ reason: z.string(), message: z.string() }).optional(),
   /** Something smaller that could not be done: an alias that is taken. */
   warning: z.object({ reason: z.string(), message: z.string() }).optional(),
 });

@@ -23,7 +23,8 @@ export interface Known {
   readonly bootID: string;
 }
 
-export function unitState({ name, assignment, observation, record, onDisk, problem, bootID }: Known): UnitState {
+export function unitState({ name, assignment, observation, record, onDisk, problem: given, bootID }: Known): UnitState {
+  const problem = given ?? (isDown(observation.seen) ? record?.unstarted : undefined);
   const isGone = assignment.remove !== undefined && !record && !onDisk;
   // A unit of the machine that has this name is none of ours.
   const isTaken = problem?.reason === 'NameTaken';

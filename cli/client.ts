@@ -9,8 +9,18 @@ export interface ClientOptions {
   readonly caFile?: string;
   readonly certFile?: string;
   readonly keyFile?: string;
+  /** A socket on this computer that leads to the endpoint, and what stands between. */
+  readonly via?: Via;
   /** Milliseconds that one request may take until its answer begins; streams are not limited. */
   readonly requestTimeoutMs: number;
+}
+
+export interface Via {
+  readonly socketPath: string;
+  /** As in `cannot reach ENDPOINT through NAME`. */
+  readonly name: string;
+  /** Why the endpoint cannot be reached from there, when that is known; else ''. */
+  complaint(): Promise<string>;
 }
 
 export interface Request {
@@ -52,12 +62,14 @@ interface Route {
 
 export class Client {
   readonly #endpoint: string;
+  readonly #via: Via | undefined;
   readonly #timeoutMs: number;
   readonly #open: () => Promise<Route>;
   #route: Promise<Route> | undefined;
 
   constructor(options: ClientOptions) {
     this.#endpoint = options.endpoint;
+    this.#via = options.via;
     this.#timeoutMs = options.requestTimeoutMs;
     this.#open = routeTo(options);
   }
@@ -116,7 +128,8 @@ export class Client {
       });
       req.on('error', (error: NodeJS.ErrnoException) => {
         clearTimeout(timer);
-        reject(request.signal?.aborted ? error : this.#unreachable(error));
+        if (request.signal?.aborted) reject(error);
+        else this.#unreachable(error).then(reject, reject);
       });
       req.end(body);
     });
@@ -126,16 +139,20 @@ export class Client {
     (await this.#route)?.target.agent.destroy();
   }
 
-  #unreachable(error: NodeJS.ErrnoException): CliError {
-    return new CliError(`cannot reach ${this.#endpoint}: ${whyUnreachable(error)}`);
+  async #unreachable(error: NodeJS.ErrnoException): Promise<CliError> {
+    if (!this.#via) return new CliError(`cannot reach ${this.#endpoint}: ${whyUnreachable(error)}`);
+    const why = (await this.#via.complaint()) || whyUnreachable(error);
+    return new CliError(`cannot reach ${this.#endpoint} through ${this.#via.name}: ${why}`);
   }
 }
 
 /** Reads the endpoint at once, so that a wrong one is told before anything is done; TLS is loaded only by those who use it. */
 function routeTo(options: ClientOptions): () => Promise<Route> {
-  const { endpoint } = options;
+  const { endpoint, via } = options;
+  const through = via && { socketPath: via.socketPath };
   const socketPath = endpoint.startsWith('unix://') ? endpoint.slice('unix://'.length) : endpoint.startsWith('/') ? endpoint : undefined;
-  if (socketPath !== undefined) return async () => ({ target: { socketPath, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
+  if (socketPath !== undefined)
+    return async () => ({ target: { socketPath, ...through, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
 
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (!url || !['http:', 'https:'].includes(url.protocol)) {
@@ -143,7 +160,8 @@ function routeTo(options: ClientOptions): () => Promise<Route> {
   }
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-  if (url.protocol === 'http:') return async () => ({ target: { host, port, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
+  if (url.protocol === 'http:')
+    return async () => ({ target: { host, port, ...through, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
 
   const read = (flag: string, file: string | undefined) => {
     try {
@@ -158,7 +176,7 @@ function routeTo(options: ClientOptions): () => Promise<Route> {
   return async () => {
     const { Agent: TlsAgent, request } = await import('node:https');
     const agent = new TlsAgent({ keepAlive: true, ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}) });
-    return { target: { host, port, agent }, send: request as typeof httpRequest };
+    return { target: { host, port, ...through, agent }, send: request as typeof httpRequest };
   };
 }
 

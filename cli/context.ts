@@ -3,6 +3,8 @@ import { nearest } from '../api/resources/suggest.js';
 import { Client } from './client.js';
 import { usageError } from './exit.js';
 import { knownKinds } from './known-kinds.js';
+import type { HostKeyWord } from './ssh/arguments.js';
+import type { Tunnel } from './ssh/tunnel.js';
 
 export interface GlobalOptions {
   readonly endpoint: string;
@@ -11,6 +13,13 @@ export interface GlobalOptions {
   readonly keyFile?: string;
   /** Seconds. */
   readonly requestTimeout: number;
+  /** Host, and port, through which the endpoint is reached by ssh. */
+  readonly tunnel?: string;
+  readonly sshUsername?: string;
+  /** Seconds. */
+  readonly sshTimeout?: number;
+  readonly strictHostKeyChecking?: HostKeyWord;
+  readonly knownHostsFile?: string;
 }
 
 export interface KindInfo {
@@ -49,8 +58,23 @@ export class Context {
   readonly client: Client;
   #kinds: Promise<readonly ServedKind[]> | undefined;
 
-  constructor(readonly options: GlobalOptions) {
-    this.client = new Client({ ...options, requestTimeoutMs: options.requestTimeout * 1_000 });
+  constructor(
+    readonly options: GlobalOptions,
+    private readonly tunnel?: Tunnel,
+  ) {
+    this.client = new Client({ ...options, ...(tunnel && { via: tunnel }), requestTimeoutMs: options.requestTimeout * 1_000 });
+  }
+
+  /** With a tunnel when one is asked for: loaded only then. */
+  static async open(options: GlobalOptions): Promise<Context> {
+    if (options.tunnel === undefined) return new Context(options);
+    const { openTunnel } = await import('./ssh/tunnel.js');
+    return new Context(options, await openTunnel(options, options.tunnel));
+  }
+
+  async close(): Promise<void> {
+    await this.client.close();
+    this.tunnel?.close();
   }
 
   /** The kinds that this server serves, asked once: a client need not know them all. */

@@ -7,11 +7,15 @@ import type { WireMachine } from './objects.js';
 export const listMachines = async (context: Context): Promise<WireMachine[]> =>
   (await listAll(context, await context.kind('machines'))) as WireMachine[];
 
+/** Those that a word names: by the whole id or the hostname, else by the beginning of the id. */
+export function machinesNamed(machines: readonly WireMachine[], word: string): WireMachine[] {
+  const exact = machines.filter((machine) => machine.metadata.name === word || machine.status?.info?.hostname === word);
+  return exact.length > 0 ? exact : machines.filter((machine) => word.length > 0 && machine.metadata.name.startsWith(word));
+}
+
 /** A machine by its id, the beginning of its id, or its hostname. */
 export async function resolveMachine(context: Context, word: string): Promise<WireMachine> {
-  const machines = await listMachines(context);
-  const exact = machines.filter((machine) => machine.metadata.name === word || machine.status?.info?.hostname === word);
-  const found = exact.length > 0 ? exact : machines.filter((machine) => word.length > 0 && machine.metadata.name.startsWith(word));
+  const found = machinesNamed(await listMachines(context), word);
   const [machine, ...more] = found;
   if (!machine) throw new CliError(`machine "${word}" is not known; "flotilla get machines" lists those that are`);
   if (more.length > 0)

@@ -7,6 +7,7 @@ import { declareGlobalOptions } from './commands/global-options.js';
 import { declareMachines } from './commands/machines.js';
 import { declareManifests } from './commands/manifests.js';
 import { declareReading } from './commands/reading.js';
+import { arrangeWords, declareRemote, declareSshOptions } from './commands/remote.js';
 import { declareThisProgram } from './commands/this-program.js';
 import type { Tools } from './commands/tools.js';
 import { Context, type GlobalOptions } from './context.js';
@@ -16,6 +17,7 @@ import { version } from './version.js';
 /** Headings of the help, in the order in which their commands are declared. */
 const helpGroups: readonly (readonly [string, readonly string[]])[] = [
   ['Units:', ['apply', 'diff', 'delete', 'logs']],
+  ['Machines from near:', ['status', 'journal', 'ssh']],
   ['What there is:', ['get', 'describe', 'events', 'wait', 'explain']],
   ['Machines:', ['cordon', 'uncordon', 'drain', 'failover']],
   ['Access:', ['token', 'kubeconfig']],
@@ -32,6 +34,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   let code: number = exitCode.ok;
   const program = new Command('flotilla').description('The whole cluster as one init system: runs systemd units on a cluster of machines.');
   declareGlobalOptions(program);
+  declareSshOptions(program);
   program
     .version(version, '-V, --version', 'print the version of this program')
     .helpOption('-h, --help', 'print help')
@@ -48,11 +51,11 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     online:
       <Args extends unknown[]>(verb: (context: Context, ...args: Args) => Promise<number>) =>
       async (...args: [...Args, ...unknown[]]) => {
-        const opened = new Context(program.opts<GlobalOptions>());
+        const opened = await Context.open(program.opts<GlobalOptions>());
         try {
           code = await verb(opened, ...(args as unknown as Args));
         } finally {
-          await opened.client.close();
+          await opened.close();
         }
       },
   };
@@ -61,6 +64,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   declareMachines(program, tools);
   declareAccess(program, tools);
   declareFleet(program, tools);
+  declareRemote(program, tools);
   const { declareRoles } = await import('./roles/declare.js');
   declareRoles(program, (result) => {
     code = result;
@@ -98,7 +102,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     return exitCode.usage;
   }
   try {
-    await program.parseAsync([...argv], { from: 'user' });
+    await program.parseAsync([...arrangeWords(program, argv)], { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
     throw error;

@@ -26,6 +26,8 @@ export const testPackages = {
   'docker.io': ['dockerd'],
   'docker-registry': ['docker-registry'],
   'busybox-static': ['busybox'],
+  'openssh-client': ['ssh'],
+  'openssh-server': ['sshd'],
 };
 
 const say = (text) => process.stderr.write(`${text}\n`);

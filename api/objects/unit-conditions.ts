@@ -196,12 +196,16 @@ const notReported = (machine: string): Verdict => ({
   message: `Assigned; the agent ${on(machine)} has not reported it yet.`,
 });
 
-/** fleet's word for what was seen: launched says that it was started, not that it still runs. */
-export function currentStateOf(spec: Pick<UnitSpec, 'desiredState'>, state: UnitState | undefined): DesiredState {
+/**
+ * fleet's word for what was seen: launched says that it was started, not that it still runs. What ended or failed while nobody wants it
+ * launched any more has been stopped.
+ */
+export function currentStateOf({ desiredState = 'launched' }: Pick<UnitSpec, 'desiredState'>, state: UnitState | undefined): DesiredState {
   if (!state || state.gone) return 'inactive';
-  if (state.active !== 'inactive') return 'launched';
+  const isWanted = desiredState === 'launched';
+  if (state.active !== 'inactive' && (state.active !== 'failed' || isWanted)) return 'launched';
   if (state.load !== 'loaded') return 'inactive';
-  return spec.desiredState !== 'loaded' && hasRun(state) ? 'launched' : 'loaded';
+  return isWanted && hasRun(state) ? 'launched' : 'loaded';
 }
 
 /** systemd forgets a finished unit when it unloads it; what the agent still knows of the run proves that there was one. */

@@ -13,6 +13,8 @@ import { componentRoutes, leaderName, servedComponents } from './components.js';
 import { coreRoutes } from './core/routes.js';
 import { discoveryRoutes } from './discovery.js';
 import { observeMembers } from './etcd-metrics.js';
+import { isFleetPath, noFleetRoute, sendFleetError } from './fleet/errors.js';
+import { fleetRoutes } from './fleet/routes.js';
 import { builtInChecks, Health, healthRoutes } from './health.js';
 import { StreamQuota } from './http-stream.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
@@ -74,8 +76,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     return503OnClosing: false,
     routerOptions: { maxParamLength: limits.maxParameterLength, ignoreTrailingSlash: true },
     // A URL that cannot be decoded reaches no route and no hook, but it deserves the same form of answer.
-    frameworkErrors: (error, _request, reply) => sendStatus(reply, statusOf(error, limits.maxBodyBytes).status),
+    frameworkErrors: (error, request, reply) => sendError(request, reply, statusOf(error, limits.maxBodyBytes).status),
   });
+
+  const sendError = (request: FastifyRequest, reply: FastifyReply, status: StatusError): FastifyReply =>
+    isFleetPath(pathnameOf(request)) ? sendFleetError(reply, status, options.server.version) : sendStatus(reply, status);
 
   const rest: RestPorts = {
     cache,
@@ -118,6 +123,12 @@ export async function createApp(options: AppOptions): Promise<App> {
   });
   routes.add(...discoveryRoutes([...served, servedComponents, ...core.served]));
   routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));
+  const fleetWaits = new StreamQuota('units that wait for their predecessor', {
+    all: limits.maxFleetWaits,
+    perIdentity: limits.maxFleetWaits,
+  });
+  const { version } = options.server;
+  routes.add(...fleetRoutes({ cache, door: options.door, store, clock, limits, waiting: fleetWaits, closing: closing.signal, version }));
   for (const plugin of options.extraPlugins ?? []) plugin(routes);
 
   // Bodies stay bytes until a handler knows what they should be; everybody shares one limit.
@@ -137,12 +148,12 @@ export async function createApp(options: AppOptions): Promise<App> {
   app.setErrorHandler((error, request, reply) => {
     const { status, unforeseen } = statusOf(error, limits.maxBodyBytes);
     if (unforeseen) log.error('request failed', { method: request.method, path: pathnameOf(request), error });
-    return sendStatus(reply, status);
+    return sendError(request, reply, status);
   });
   app.setNotFoundHandler((request, reply) => {
     const methods = routes.methodsAt(pathnameOf(request));
     if (methods.length > 0) reply.header('allow', methods.join(', '));
-    throw noSuchRoute(request.method, methods);
+    throw isFleetPath(pathnameOf(request)) ? noFleetRoute(pathnameOf(request)) : noSuchRoute(request.method, methods);
   });
   app.addHook('preClose', async () => {
     closing.abort();

@@ -25,6 +25,9 @@ export interface ServerLimits {
   /** Streams of journal lines. */
   readonly maxLogStreams: number;
   readonly maxLogLines: number;
+  /** How long a PUT at fleet's door waits for a unit of the same name that is being destroyed, and how many may wait. */
+  readonly fleetPredecessorTimeoutMs: number;
+  readonly maxFleetWaits: number;
   /** What streams get to end in when the server goes down. */
   readonly closeGraceMs: number;
   /** One health check. */
@@ -52,6 +55,8 @@ export const defaultLimits: ServerLimits = {
   freshnessTimeoutMs: 3_000,
   maxLogStreams: 500,
   maxLogLines: 100_000,
+  fleetPredecessorTimeoutMs: 20_000,
+  maxFleetWaits: 500,
   closeGraceMs: 2_000,
   healthTimeoutMs: 2_000,
   healthCacheMs: 1_000,

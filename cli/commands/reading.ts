@@ -1,7 +1,8 @@
 /** Verbs that only look: `get`, `describe`, `wait`, `logs`, `events`, `explain`. */
 import type { Command } from 'commander';
+import { journalFormats } from '../../api/resources/unit-output.js';
 import { durationMs } from '../duration.js';
-import { count, type Tools, timeout } from './tools.js';
+import { count, oneOf, type Tools, timeout } from './tools.js';
 
 export function declareReading(program: Command, { online }: Tools): void {
   program
@@ -52,6 +53,7 @@ export function declareReading(program: Command, { online }: Tools): void {
     .option('--tail <number>', 'the same, as kubectl spells it', count)
     .option('--machine <machine>', 'only this machine: id, beginning of the id, or hostname')
     .option('--since <duration>', 'only lines younger than this, as in 5m')
+    .option('-o, --output <format>', 'format of journalctl, as in short-iso (the default), json or cat', oneOf(journalFormats))
     .action(
       online(async (context, unit: string, options) =>
         (await import('../verbs/logs.js')).logs(context, unit.replace(/^units?\//, ''), {

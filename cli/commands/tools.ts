@@ -1,5 +1,6 @@
 /** What the files that declare verbs share: running a verb, flags that many have, and how their values are read. */
 import { type Command, InvalidArgumentError } from 'commander';
+import { didYouMean } from '../../api/resources/suggest.js';
 import type { Context } from '../context.js';
 
 export interface Tools {
@@ -20,6 +21,14 @@ export const count = (text: string): number => {
   if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('expected a whole number.');
   return value;
 };
+
+/** The value of a flag that takes one of some words. */
+export const oneOf =
+  <const Words extends readonly string[]>(words: Words) =>
+  (text: string): Words[number] => {
+    if (words.includes(text)) return text;
+    throw new InvalidArgumentError(`expected one of ${words.join(', ')}${didYouMean(text, words)}`);
+  };
 
 /** A list, separated by commas or by repeating the flag. */
 export const collect = (value: string, previous: readonly string[]): string[] => [...previous, ...value.split(',')];

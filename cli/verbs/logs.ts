@@ -1,21 +1,41 @@
-/** `flotilla logs`: a unit's journal, streamed through server and agent. */
-import { assignmentsOf } from '../assignments.js';
+/** `flotilla logs`, and fleet's `journal`: a unit's journal, streamed through server and agent. */
+import { defaultJournalFormat, type JournalFormat } from '../../api/resources/unit-output.js';
 import { linesOf } from '../client.js';
 import { type Context, objectPath } from '../context.js';
 import { CliError, exitCode } from '../exit.js';
 import { machineLabels, resolveMachine } from '../machines.js';
 import { complain, forTerminal, printLine } from '../output.js';
+import { machinesOf } from '../unit-machines.js';
 
 export interface LogsOptions {
   readonly follow?: boolean;
   readonly lines: number;
   readonly machine?: string;
   readonly sinceSeconds?: number;
+  /** Default `defaultJournalFormat`. */
+  readonly output?: JournalFormat;
 }
 
+/** Resolves with 130 after a Ctrl-C; the journal processes end with the connections. */
 export async function logs(context: Context, unit: string, options: LogsOptions): Promise<number> {
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort();
+  process.once('SIGINT', interrupt);
+  try {
+    return await show(context, unit, options, interruption.signal);
+  } catch (error) {
+    if (interruption.signal.aborted) return exitCode.interrupted;
+    throw error;
+  } finally {
+    process.off('SIGINT', interrupt);
+  }
+}
+
+async function show(context: Context, unit: string, options: LogsOptions, signal: AbortSignal): Promise<number> {
   const machines =
-    options.machine === undefined ? await machinesOf(context, unit) : [(await resolveMachine(context, options.machine)).metadata.name];
+    options.machine === undefined
+      ? await machinesOf(context, unit, 'journal')
+      : [(await resolveMachine(context, options.machine)).metadata.name];
   // Lines say themselves which host they are from. What is there already is put in the order of time; what comes is shown as it comes.
   const isMerged = machines.length > 1 && !options.follow;
   const gathered: string[][] = [];
@@ -23,13 +43,14 @@ export async function logs(context: Context, unit: string, options: LogsOptions)
     machines.map(async (machine, index) => {
       const own: string[] = [];
       gathered[index] = own;
-      for await (const line of journal(context, unit, machine, options)) {
+      for await (const line of journal(context, unit, machine, options, signal)) {
         if (isMerged) own.push(line);
         else printLine(line);
       }
     }),
   );
-  for (const line of byTime(gathered)) printLine(line);
+  signal.throwIfAborted();
+  for (const line of inOrder(gathered, options.output)) printLine(line);
 
   const failures = outcomes.filter((outcome) => outcome.status === 'rejected');
   const label = failures.length === 0 || machines.length === 1 ? undefined : await machineLabels(context);
@@ -41,28 +62,30 @@ export async function logs(context: Context, unit: string, options: LogsOptions)
   return failures.length === 0 ? exitCode.ok : exitCode.failed;
 }
 
-/** Where the unit is assigned: one machine, or several for a global unit. */
-async function machinesOf(context: Context, unit: string): Promise<string[]> {
-  const all = await assignmentsOf(context, unit);
-  const staying = all.filter(({ spec }) => spec.remove === undefined);
-  const machines = (staying.length > 0 ? staying : all).map(({ spec }) => spec.machine);
-  if (machines.length > 0) return machines;
-  // Not there at all is the server's to say, in its words.
-  await context.client.json(objectPath(await context.kind('units'), unit));
-  if (/@\.[a-z]+$/.test(unit)) throw new CliError(`${unit} is a template: its instances have journals, it has none`);
-  throw new CliError(`${unit} is on no machine, so it has no journal; "flotilla describe unit ${unit}" says why`);
-}
-
-async function* journal(context: Context, unit: string, machine: string, options: LogsOptions): AsyncGenerator<string> {
+async function* journal(
+  context: Context,
+  unit: string,
+  machine: string,
+  options: LogsOptions,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
   const kind = await context.kind('units');
   const response = await context.client.open(`${objectPath(kind, unit)}/log`, {
     accept: 'text/plain, application/json',
-    query: { machine, tailLines: options.lines, follow: options.follow ?? false, sinceSeconds: options.sinceSeconds },
+    query: {
+      machine,
+      tailLines: options.lines,
+      follow: options.follow ?? false,
+      sinceSeconds: options.sinceSeconds,
+      output: options.output,
+    },
+    signal,
   });
-  if ((response.statusCode ?? 0) >= 400) {
+  const status = response.statusCode ?? 0;
+  if (status >= 400) {
     let text = '';
     for await (const chunk of response) text += String(chunk);
-    throw context.client.refusal({ status: response.statusCode ?? 0, text });
+    throw context.client.refusal({ status, text });
   }
   try {
     for await (const line of linesOf(response)) yield forTerminal(line);
@@ -71,13 +94,27 @@ async function* journal(context: Context, unit: string, machine: string, options
   }
 }
 
-/** Merges journals by the time at the start of each line; a line without one belongs to the line before it. */
-function byTime(journals: readonly (readonly string[])[]): string[] {
+/** When a line was written, in milliseconds; NaN for a line that does not say. */
+const timeOf: Partial<Record<JournalFormat, (line: string) => number>> = {
+  'short-iso': (line) => Date.parse(firstWord(line)),
+  'short-iso-precise': (line) => Date.parse(firstWord(line)),
+  'short-unix': (line) => Number(firstWord(line)) * 1_000,
+  json: (line) => Number(/"__REALTIME_TIMESTAMP" ?: ?"(\d+)"/.exec(line)?.[1]) / 1_000,
+};
+const firstWord = (line: string) => line.slice(0, line.indexOf(' '));
+
+/**
+ * Journals of several machines as one: by the time of each line, and a line without one belongs to the line before it. In the formats whose
+ * times say no year or zone, one machine comes after the other.
+ */
+export function inOrder(journals: readonly (readonly string[])[], format: JournalFormat = defaultJournalFormat): string[] {
+  const time = timeOf[format];
+  if (!time) return journals.flat();
   const entries = journals.flatMap((lines) => {
     let at = Number.NEGATIVE_INFINITY;
     return lines.map((line) => {
-      const time = Date.parse(line.slice(0, line.indexOf(' ')));
-      if (!Number.isNaN(time)) at = time;
+      const own = time(line);
+      if (!Number.isNaN(own)) at = own;
       return { at, line };
     });
   });

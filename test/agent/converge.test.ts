@@ -277,6 +277,18 @@ test('SEMANTICS 11: an ExecStartPre= that fails is reported with its status, whi
   assert.deepEqual([active, result, exitStatus], ['failed', 'exit-code', 9]);
 });
 
+test('a type of unit that systemd does not support is not tried again, and its words are the problem until the unit is started anew', async () => {
+  const world = await AgentWorld.start();
+  await world.want(assignment('swap.swap', '[Swap]\nWhat=/nowhere\n'));
+  await world.rest();
+  assert.equal(world.agent.state('swap.swap')?.problem?.reason, 'Unsupported');
+  assert.match(world.agent.state('swap.swap')!.problem!.message, /not supported on this system/);
+  world.killAgent();
+  await world.startAgent();
+  assert.deepEqual(await world.changesDuring(() => world.want(assignment('swap.swap', '[Swap]\nWhat=/nowhere\n'))), []);
+  assert.equal(world.agent.state('swap.swap')?.problem?.reason, 'Unsupported', 'a new agent knows it, too');
+});
+
 test('SEMANTICS 11: a oneshot that a timer starts ends without being started again', async () => {
   const world = await AgentWorld.start();
   await world.want(assignment('job.service', service('Type=oneshot\nExecStart=/bin/true')));

@@ -84,6 +84,12 @@ const cases: readonly { name: string; given: Partial<World>; steps: readonly str
     steps: [],
   },
 
+  {
+    name: 'systemd made it up and things run in it: it gets its file, which systemd has to be told of',
+    given: { desired: assignment(v1), seen: up, isMadeUp: true },
+    steps: ['stage', 'write', 'reload', 'adopt', 'accept'],
+  },
+
   // SEMANTICS 11: once
   {
     name: 'SEMANTICS 11: it failed, systemd decides whether it starts again',

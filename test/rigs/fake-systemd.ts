@@ -308,6 +308,10 @@ export class FakeSystemd implements Systemd {
       this.violations.push(`${name} was started from a file that is not the one on disk`);
     unit.job?.end('canceled');
     const { ended, job } = this.#job('start', unit);
+    if (/\.(device|swap|automount)$/.test(name)) {
+      void turn().then(() => job.end('unsupported'));
+      return { ended };
+    }
     if (!isDown(unit) && unit.active !== 'deactivating') {
       void turn().then(() => job.end('done'));
       return { ended };

@@ -116,16 +116,22 @@ export const fleetHashOfOptions = (options: readonly FleetOption[]): string =>
   createHash('sha1').update(fleetSerialize(options)).digest('hex');
 
 /**
- * The hash that fleet shows for a unit with this text. A text that only systemd can read (a line of 2048 bytes, comments inside a
- * continuation) never had one in fleet: it gets that of its options as systemd reads them; one that nobody can read, that of the text.
+ * The options that fleet shows for a unit with this text. A text that only systemd can read (a line of 2048 bytes, comments inside a
+ * continuation) could not be had in fleet: its options are what systemd reads. Undefined when nobody can read it.
  */
-export function fleetHash(text: string): string {
+export function shownOptions(text: string): FleetOption[] | undefined {
   for (const read of [fleetOptions, (content: string) => parseUnitFile(content).options]) {
     try {
-      return fleetHashOfOptions(read(text));
+      return read(text).map(({ section, name, value }) => ({ section, name, value }));
     } catch (error) {
       if (!(error instanceof UnitFileError)) throw error;
     }
   }
-  return createHash('sha1').update(text).digest('hex');
+  return undefined;
+}
+
+/** The hash that fleet shows for a unit with this text: that of its options, or of the text itself when nobody can read it. */
+export function fleetHash(text: string): string {
+  const options = shownOptions(text);
+  return options === undefined ? createHash('sha1').update(text).digest('hex') : fleetHashOfOptions(options);
 }

@@ -20,7 +20,7 @@ import type { Tokens } from '../trust/tokens.js';
 import { StreamEnd } from './ending.js';
 import type { AgentLimits } from './limits.js';
 import { currentMachine, type MachineEvent } from './opening.js';
-import { registerMachine } from './registration.js';
+import { registerMachine, removedLabels } from './registration.js';
 
 export interface JoinPorts {
   readonly store: Pick<Store, 'get' | 'commit' | 'lease' | 'revision'>;
@@ -62,7 +62,7 @@ export async function join(ports: JoinPorts, body: unknown): Promise<JoinReply> 
     );
   }
 
-  const { uid, refused } = await registerMachine(door, machine, labels, claim.labels);
+  const { uid, refused } = await registerMachine(door, machine, labels, claim.labels, known ? removedLabels(known.value) : []);
   if (refused.length > 0) log.warn('labels of a joining machine refused', { machine, labels: refused });
   const certificate = await pki.signMachine(csr, { id: machine, uid });
   try {

@@ -7,7 +7,7 @@ import type { FromAgent } from '../../resources/protocol.js';
 import { duplicateMachine, machineRemoved, StreamEnd } from './ending.js';
 import type { AgentLimits } from './limits.js';
 import { type HeldPresence, takeOver } from './presence.js';
-import { allowedLabels, registerMachine } from './registration.js';
+import { allowedLabels, registerMachine, removedLabels } from './registration.js';
 
 /** A sentence about a machine or a unit on it, to be recorded as an Event. */
 export interface MachineEvent {
@@ -61,7 +61,7 @@ export async function openPresence(
   const row = await currentMachine(ports, machine);
   if (row?.value.metadata.uid !== uid) throw machineRemoved();
 
-  const { refused } = await registerMachine(door, machine, hello.labels, allowedLabels(row.value));
+  const { refused } = await registerMachine(door, machine, hello.labels, allowedLabels(row.value), removedLabels(row.value));
   if (refused.length > 0) {
     log.warn('labels of an agent refused', { machine, labels: refused });
     const message = `Not set: ${refused.slice(0, 20).join(', ')}. The machine's join token did not list them, or no label can be called so.`;

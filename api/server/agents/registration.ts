@@ -11,28 +11,38 @@ export const agentManager = 'flotilla-agent';
 /** Label keys that the machine's agent may set, separated by commas, as its join token listed them. */
 export const agentLabelsAnnotation = 'flotilla.dev/agent-labels';
 
+/** Label keys that a user took from the machine, separated by commas: the agent's own settings do not bring them back. */
+export const removedLabelsAnnotation = 'flotilla.dev/removed-labels';
+
 export interface Registration {
   readonly uid: string;
   /** Keys that the agent asked for and may not set. */
   readonly refused: readonly string[];
 }
 
-export const allowedLabels = ({ metadata }: StoredObject): string[] =>
-  (metadata.annotations?.[agentLabelsAnnotation] ?? '').split(',').filter((key) => key !== '');
+type Annotated = Pick<StoredObject, 'metadata'>;
+
+const keysIn = ({ metadata }: Annotated, annotation: string): string[] =>
+  (metadata.annotations?.[annotation] ?? '').split(',').filter((key) => key !== '');
+
+export const allowedLabels = (machine: Annotated): string[] => keysIn(machine, agentLabelsAnnotation);
+export const removedLabels = (machine: Annotated): string[] => keysIn(machine, removedLabelsAnnotation);
 
 /**
  * Makes the Machine object, or brings its agent's labels up to date; writes nothing when they are. Throws StatusError.
  *
  * @param allowed label keys that this machine's agent may set
+ * @param removed label keys that a user took from this machine
  */
 export async function registerMachine(
   door: Pick<ObjectDoor, 'apply'>,
   machine: string,
   labels: Readonly<Record<string, string>>,
   allowed: readonly string[],
+  removed: readonly string[] = [],
 ): Promise<Registration> {
   const refused = Object.keys(labels).filter((key) => !mayLabel(allowed, key));
-  const wanted = new Map(Object.entries(labels).filter(([key]) => !refused.includes(key)));
+  const wanted = new Map(Object.entries(labels).filter(([key]) => !refused.includes(key) && !removed.includes(key)));
   let annotations: Record<string, string> = { [agentLabelsAnnotation]: allowed.join(',') };
   for (;;) {
     const metadata = { name: machine, labels: Object.fromEntries(wanted), annotations };

@@ -75,7 +75,10 @@ function urlsOf(route: Route): string[] {
 /** And the refusal gives nothing away. */
 function isRefusal({ status, text }: Answer, method = 'GET'): boolean {
   if (status !== 403 || text.includes('only-for-the-other-machine')) return false;
-  return method === 'HEAD' || JSON.parse(text).reason === 'Forbidden';
+  if (method === 'HEAD') return true;
+  const { reason, error } = JSON.parse(text);
+  // The second is fleet's form.
+  return reason === 'Forbidden' || error?.code === 403;
 }
 
 describe('a machine certificate', () => {
