@@ -14,6 +14,7 @@ const flotilla = (kind: string, plural: string, shortNames: readonly string[] = 
 
 export const knownKinds: readonly KindInfo[] = [
   flotilla('Unit', 'units', ['un']),
+  flotilla('UnitSet', 'unitsets', ['us']),
   flotilla('Machine', 'machines', ['ma']),
   flotilla('GitSync', 'gitsyncs', ['gs']),
   flotilla('Assignment', 'assignments', ['as']),

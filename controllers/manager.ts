@@ -16,17 +16,21 @@ import { runGitSyncs } from './gitsync/reconcile.js';
 import type { cautionLimits } from './machines/caution.js';
 import { type ControllerMetrics, controllerMetrics } from './metrics.js';
 import { observeCluster } from './observe.js';
+import { type ownersLimits, runOwners } from './owners/reconcile.js';
+import { runUnitSets, type unitSetLimits } from './unitsets/reconcile.js';
 
 export interface ControllersOptions {
   readonly store: Store;
   /** Follows the same store. */
   readonly cache: ClusterCache;
+  /** Writes objects to the same store. */
+  readonly door: ObjectDoor;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
   /** Where GitSyncs read from and write through; without it nobody carries them out. */
-  readonly git?: GitSources & { readonly door: ObjectDoor };
+  readonly git?: GitSources;
   /** Default Math.random. */
   readonly random?: Random;
   /** Shown to whoever asks who leads. */
@@ -39,6 +43,8 @@ export interface ControllersOptions {
     readonly reconcile?: Partial<typeof reconcileLimits>;
     readonly caution?: typeof cautionLimits;
     readonly gc?: Partial<typeof gcLimits>;
+    readonly owners?: Partial<typeof ownersLimits>;
+    readonly unitSets?: Partial<typeof unitSetLimits>;
   };
 }
 
@@ -67,7 +73,7 @@ export async function runControllers(options: ControllersOptions): Promise<void>
 }
 
 async function lead(options: ControllersOptions, { fence, electedAtMs, signal }: Leadership, started: (reconciler: Reconciler) => void) {
-  const { store, cache, clock, log, metrics, events, limits = {} } = options;
+  const { store, cache, door, clock, random = Math.random, log, metrics, events, limits = {} } = options;
   // Whatever former leaders wrote, they wrote before this leadership's key was made: their fence cannot hold after it.
   while (cache.revision < fence.createRevision) {
     if (signal.aborted) return;
@@ -97,18 +103,16 @@ async function lead(options: ControllersOptions, { fence, electedAtMs, signal }:
     ...(limits.caution ? { caution: limits.caution } : {}),
   });
   started(reconciler);
-  const gcOptions = {
-    store,
-    cache,
-    fence,
-    clock,
-    log,
-    metrics: counted,
-    isCautious: () => reconciler.isCautious,
-    ...(limits.gc ? { limits: limits.gc } : {}),
-  };
-  const works = [reconciler.run(), runGc({ ...gcOptions, signal: stop.signal })];
-  if (options.git) works.push(syncFromGit(options.git, options, { fence, signal: stop.signal, isCautious: gcOptions.isCautious }));
+  const isCautious = () => reconciler.isCautious;
+  const gcOptions = { store, cache, fence, clock, log, metrics: counted, isCautious, ...(limits.gc ? { limits: limits.gc } : {}) };
+  const byKey = { store, cache, door, fence, clock, random, log, metrics, events, signal: stop.signal };
+  const works = [
+    reconciler.run(),
+    runGc({ ...gcOptions, signal: stop.signal }),
+    runOwners({ ...byKey, isCautious, ...(limits.owners ? { limits: limits.owners } : {}) }),
+    runUnitSets({ ...byKey, ...(limits.unitSets ? { limits: limits.unitSets } : {}) }),
+  ];
+  if (options.git) works.push(syncFromGit(options.git, options, { fence, signal: stop.signal, isCautious }));
   try {
     await allOrNone(works, end);
   } finally {
@@ -119,10 +123,10 @@ async function lead(options: ControllersOptions, { fence, electedAtMs, signal }:
 
 function syncFromGit(
   git: NonNullable<ControllersOptions['git']>,
-  { store, cache, clock, log, metrics, events, random = Math.random }: ControllersOptions,
+  { store, cache, door, clock, log, metrics, events, random = Math.random }: ControllersOptions,
   leading: { readonly fence: Fence; readonly signal: AbortSignal; readonly isCautious: () => boolean },
 ): Promise<void> {
-  const shared = { store, cache, clock, random, log: log.child({ controller: 'gitsyncs' }), events };
+  const shared = { store, cache, door, clock, random, log: log.child({ controller: 'gitsyncs' }), events };
   return runGitSyncs({ ...git, ...shared, ...leading, metrics: gitSyncMetrics(metrics, cache, clock), queueMetrics: metrics });
 }
 

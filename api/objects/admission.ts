@@ -85,6 +85,7 @@ export class Admission {
     if (candidate.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil');
     const repeated = schema.duplicateErrors(candidate.object);
     if (repeated.length > 0) throw invalid(kind, name, repeated);
+    if (live && context.createOnly) throw alreadyExists(kind, name, this.whyStillThere(live));
     if (live) {
       this.checkPreconditions(live, candidate);
       // An apply says "let there be": answering "unchanged" for something on its way out would be a lie.

@@ -13,7 +13,7 @@ import type { Keys } from '../resources/keys.js';
 import type { Presence } from '../resources/machine.js';
 import { Hub, type hubLimits } from './hub.js';
 import { JoinedView } from './joined-view.js';
-import type { BrokenRow, CacheBatch, ClusterCache, Joined, Row, StatusFragment, StoredObject, WatchHub } from './ports.js';
+import type { BrokenRow, CacheBatch, ClusterCache, Joined, ObjectId, Row, StatusFragment, StoredObject, WatchHub } from './ports.js';
 import { Rows } from './rows.js';
 
 export interface ClusterCacheOptions {
@@ -143,6 +143,7 @@ class Cache implements ClusterCache {
 
   object = (plural: string, name: string): Row<StoredObject> | undefined => this.#rows.objects.get(plural, name);
   objects = (plural: string): ReadonlyMap<string, Row<StoredObject>> => this.#rows.objects.all(plural);
+  dependentsOf = (uid: string): Iterable<ObjectId> => this.#rows.dependents.of(uid);
   fragment = (plural: string, name: string): Row<StatusFragment> | undefined => this.#rows.fragments.get(plural, name);
   presence = (machine: string): Row<Presence> | undefined => this.#rows.presences.get('', machine);
   presences = (): ReadonlyMap<string, Row<Presence>> => this.#rows.presences.all('');

@@ -47,6 +47,14 @@ const unitFragment = fragment.extend({
   readyMachines: z.int().optional(),
 });
 
+const setFragment = fragment.extend({
+  replicas: z.int().optional(),
+  readyReplicas: z.int().optional(),
+  updatedReplicas: z.int().optional(),
+  selector: z.string().optional(),
+});
+const fragments: Readonly<Record<string, z.ZodType>> = { units: unitFragment, unitsets: setFragment };
+
 const stored = new Map<string, z.ZodType>();
 
 function storedSchema(plural: string): z.ZodType {
@@ -63,7 +71,7 @@ function schemaFor(key: Exclude<KnownKey, { table: 'content' }>): z.ZodType {
     case 'object':
       return storedSchema(key.plural);
     case 'condition':
-      return key.plural === 'units' ? unitFragment : fragment;
+      return fragments[key.plural] ?? fragment;
     case 'presence':
       return Presence;
     case 'assignment':

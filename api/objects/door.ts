@@ -11,10 +11,10 @@ import { unitTypes } from '../resources/unit-name.js';
 import { Admission, type Admitted, type Live } from './admission.js';
 import { type Candidate, readCandidate } from './candidate.js';
 import { ConditionalWrites, type Decision } from './conditional-write.js';
-import { isObject, type JsonObject, unsafeJson } from './json.js';
+import { isObject, type JsonObject, sameJson, unsafeJson } from './json.js';
 import { type Patch, patched } from './patch.js';
 import type { ClusterCache, DeleteOptions, Joined, ObjectDoor, ObjectWritten, WriteContext } from './ports.js';
-import { followersOf, isAssignable, machinesOf, someOf, waitsFor } from './references.js';
+import { finalizersFor, followersOf, isAssignable, machinesOf, someOf, waitsFor } from './references.js';
 import { objectVersion, revisionSeen } from './resource-version.js';
 import { SchemaCheck } from './schema-check.js';
 import { badRequest, conflict, modified, notFound } from './status-errors.js';
@@ -152,16 +152,21 @@ class Door implements ObjectDoor {
     if (followers.length > 0) {
       throw conflict(kind, name, `it is the template of ${someOf(followers, 'unit').join(', ')}: delete what follows it first`);
     }
-    if (!isAssignable(kind) && waitsFor(this.cache, kind, live.row).length === 0) {
-      return context.dryRun ? { done: { object: live.joined, gone: true } } : this.deleting(desk, live);
+    const finalizers = this.finalizersOf(live, options);
+    const isDecidedAnew = !sameJson(finalizers, metadata.finalizers ?? []);
+    const row = isDecidedAnew ? { ...live.row, value: { ...live.row.value, metadata: { ...metadata, finalizers } } } : live.row;
+    if (!isAssignable(kind) && waitsFor(this.cache, kind, row).length === 0) {
+      return context.dryRun ? { done: { object: live.joined, gone: true } } : this.deleting(desk, live, context);
     }
     // Zero seconds of grace, as kubectl's --force says it, tells the leader not to wait for machines that do not answer (SEMANTICS 8).
     const forced = context.force === true && metadata.deletionGracePeriodSeconds !== 0;
-    if (isMarked && !forced) return { done: { object: live.joined, gone: false } };
+    if (isMarked && !forced && !isDecidedAnew) return { done: { object: live.joined, gone: false } };
+    const { finalizers: _before, ...kept } = metadata;
     const object: WholeObject = {
       ...live.object,
       metadata: {
-        ...metadata,
+        ...kept,
+        ...(finalizers.length > 0 ? { finalizers } : {}),
         deletionTimestamp: metadata.deletionTimestamp ?? desk.admission.now(),
         ...(context.force ? { deletionGracePeriodSeconds: 0 } : {}),
         ...(live.managedFields.length > 0 ? { managedFields: [...live.managedFields] } : {}),
@@ -170,15 +175,24 @@ class Door implements ObjectDoor {
     if (context.dryRun) return { done: { object: this.joinedAs(object, live.joined, live.joined.metadata.resourceVersion), gone: false } };
     const stored = { ...live.row.value, metadata: object.metadata };
     return {
-      write: { compares: [this.unchanged(desk, live)], operations: putOperations(this.keys, kind, { stored }, false) },
+      write: {
+        compares: [this.unchanged(desk, live), ...this.guards(context)],
+        operations: putOperations(this.keys, kind, { stored }, false),
+      },
       committed: (revision) => ({ object: this.seen(desk, object, live, revision), gone: false }),
     };
   }
 
-  private deleting(desk: Desk, live: Live): Decision<{ object: Joined; gone: boolean }> {
+  private finalizersOf({ object: { metadata } }: Live, { propagationPolicy }: DeleteOptions): string[] {
+    const [dependent] = metadata.uid === undefined ? [] : this.cache.dependentsOf(metadata.uid);
+    return finalizersFor(metadata.finalizers ?? [], propagationPolicy, dependent !== undefined);
+  }
+
+  private deleting(desk: Desk, live: Live, context: WriteContext = { manager: '' }): Decision<{ object: Joined; gone: boolean }> {
     const { kind } = desk;
+    const compares = [this.unchanged(desk, live), ...this.guards(context)];
     return {
-      write: { compares: [this.unchanged(desk, live)], operations: deleteOperations(this.keys, kind, live.object.metadata.name) },
+      write: { compares, operations: deleteOperations(this.keys, kind, live.object.metadata.name) },
       committed: () => ({ object: live.joined, gone: true }),
     };
   }
@@ -217,16 +231,17 @@ class Door implements ObjectDoor {
     live: Live | undefined,
     { object, form, changed, compares }: Admitted,
     warnings: readonly string[],
-    { dryRun = false }: WriteContext,
+    context: WriteContext,
   ): Decision<ObjectWritten> {
+    const { dryRun = false } = context;
     const created = live === undefined;
     const result = { created, changed, warnings };
-    if (live !== undefined && !changed) return { done: { ...result, object: live.joined } };
+    if (live !== undefined && !changed) return { done: { ...result, object: live.joined, ownRevision: live.row.modRevision } };
     if (dryRun) return { done: { ...result, object: this.joinedAs(object, live?.joined, live?.joined.metadata.resourceVersion) } };
 
     const { name, uid } = object.metadata;
     const own = this.unchanged(desk, live, name);
-    const committed = (revision: number) => ({ ...result, object: this.seen(desk, object, live, revision) });
+    const committed = (revision: number) => ({ ...result, object: this.seen(desk, object, live, revision), ownRevision: revision });
     if (live !== undefined && object.metadata.deletionTimestamp && this.nothingHolds(desk, live, object)) {
       return { write: { compares: [own], operations: deleteOperations(this.keys, desk.kind, name) }, committed };
     }
@@ -237,7 +252,7 @@ class Door implements ObjectDoor {
     const puts = beginsToName && witness === undefined;
     return {
       write: {
-        compares: [own, ...compares, ...(witness ? [witness] : [])],
+        compares: [own, ...compares, ...(witness ? [witness] : []), ...this.guards(context)],
         operations: putOperations(this.keys, desk.kind, form, puts),
       },
       committed,
@@ -253,6 +268,14 @@ class Door implements ObjectDoor {
 
   private unchanged({ kind }: Desk, live: Live | undefined, name = live?.object.metadata.name ?? ''): Compare {
     return { key: this.keys.object(kind.plural, name), modRevision: live?.row.modRevision ?? 0 };
+  }
+
+  /** What was decided about another object holds only while that one is as it was. */
+  private guards({ onlyWhile }: WriteContext): Compare[] {
+    if (onlyWhile === undefined) return [];
+    const { plural, name, modRevision } = onlyWhile;
+    if (this.cache.object(plural, name)?.modRevision === modRevision) return [{ key: this.keys.object(plural, name), modRevision }];
+    throw new StatusError('Conflict', `${plural} ${JSON.stringify(name)} has changed meanwhile`, { kind: plural, name });
   }
 
   /** What was written, with the status that the cache has for it by now. */

@@ -55,6 +55,12 @@ export interface CacheBatch {
 /** A joined object with its status and its wire resourceVersion (SEMANTICS 1, 2). */
 export type Joined = FlotillaObject & { readonly metadata: FlotillaObject['metadata'] & { resourceVersion: string; uid: string } };
 
+/** Names one stored object. */
+export interface ObjectId {
+  readonly plural: string;
+  readonly name: string;
+}
+
 export interface ClusterCache {
   readonly keys: Keys;
   /** Everything up to and including this revision is in the cache. */
@@ -66,6 +72,8 @@ export interface ClusterCache {
 
   object(plural: string, name: string): Row<StoredObject> | undefined;
   objects(plural: string): ReadonlyMap<string, Row<StoredObject>>;
+  /** Objects with an ownerReference to this uid, those that cannot be read left out. */
+  dependentsOf(uid: string): Iterable<ObjectId>;
   fragment(plural: string, name: string): Row<StatusFragment> | undefined;
   presence(machine: string): Row<Presence> | undefined;
   presences(): ReadonlyMap<string, Row<Presence>>;
@@ -126,6 +134,10 @@ export interface WriteContext {
   readonly fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
   /** The leader's own writes. */
   readonly fence?: Fence;
+  /** Server-side apply: only if there is no such object yet; else 409 AlreadyExists. */
+  readonly createOnly?: boolean;
+  /** Only while this other object is at this revision of its own key: what was decided about it then. Else 409 Conflict. */
+  readonly onlyWhile?: ObjectId & { readonly modRevision: number };
 }
 
 export interface ObjectWritten {
@@ -134,12 +146,15 @@ export interface ObjectWritten {
   readonly created: boolean;
   /** False when the write changed nothing, and so no revision was made. */
   readonly changed: boolean;
+  /** Revision of the object's own key after the write; absent on a dry run. */
+  readonly ownRevision?: number;
   readonly warnings: readonly string[];
 }
 
 export interface DeleteOptions {
   readonly uid?: string;
   readonly resourceVersion?: string;
+  /** What becomes of its dependents; absent: as its finalizers say, and Background where they say nothing. */
   readonly propagationPolicy?: 'Orphan' | 'Background' | 'Foreground';
 }
 

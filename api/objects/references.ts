@@ -3,8 +3,9 @@ import type { Compare } from '../../runtime/store/store.js';
 import type { FieldError } from '../resources/errors.js';
 import { parseKey } from '../resources/keys.js';
 import type { Kind } from '../resources/kinds.js';
+import { kindByPlural } from '../resources/registry.js';
 import { isTemplateName, splitUnitName, templateNameOf } from '../resources/unit-name.js';
-import type { ClusterCache, Row, StoredObject } from './ports.js';
+import type { ClusterCache, DeleteOptions, ObjectId, Row, StoredObject } from './ports.js';
 import type { StoredForm } from './storage.js';
 
 export interface References {
@@ -52,9 +53,34 @@ export function followersOf(cache: ClusterCache, kind: Kind, name: string): stri
 export function waitsFor(cache: ClusterCache, kind: Kind, row: Row<StoredObject>): string[] {
   const { name, finalizers = [] } = row.value.metadata;
   const reasons = finalizers.map((finalizer) => `finalizer ${JSON.stringify(finalizer)}`);
+  const untold = untoldDependents(cache, row.value.metadata.uid);
+  reasons.push(...someOf(untold.map(({ plural, name: dependent }) => `${plural}/${dependent}`).sort(), 'dependent'));
   if (kind.plural !== 'units') return reasons;
   const followers = followersOf(cache, kind, name);
   return [...reasons, ...someOf(machinesOf(cache, name), 'machine'), ...someOf(followers, 'unit')];
+}
+
+/**
+ * Dependents that nobody has told yet that their owner goes: as long as there are any it stays, so that they are deleted because an owner
+ * says so, and not because one is missing (invariant 13).
+ */
+export function untoldDependents(cache: Pick<ClusterCache, 'dependentsOf' | 'object'>, uid: string | undefined): ObjectId[] {
+  if (uid === undefined) return [];
+  return [...cache.dependentsOf(uid)].filter(
+    ({ plural, name }) => kindByPlural(plural)?.writable === true && !cache.object(plural, name)?.value.metadata.deletionTimestamp,
+  );
+}
+
+/** Kubernetes' finalizers by which an object says what becomes of its dependents; the leader takes them away again. */
+export const orphanFinalizer = 'orphan';
+export const foregroundFinalizer = 'foregroundDeletion';
+
+/** The finalizers that an object has once its deletion is asked for in this way. Without dependents there is nothing to say about them. */
+export function finalizersFor(before: readonly string[], policy: DeleteOptions['propagationPolicy'], hasDependents: boolean): string[] {
+  if (policy === undefined) return [...before];
+  const others = before.filter((finalizer) => finalizer !== orphanFinalizer && finalizer !== foregroundFinalizer);
+  if (policy === 'Background' || !hasDependents) return others;
+  return [...others, policy === 'Orphan' ? orphanFinalizer : foregroundFinalizer];
 }
 
 /** Machines that a unit is on, by id: also those whose assignment cannot be read, because what runs there runs (invariant 13). */

@@ -7,6 +7,7 @@ import type { Event } from '../resources/event.js';
 import { type Keys, parseKey } from '../resources/keys.js';
 import type { Presence } from '../resources/machine.js';
 import { decode, type KnownKey, Unreadable } from './decode.js';
+import { Dependents } from './dependents.js';
 import type { BrokenRow, CacheBatch, CacheChange, Row, RowValue, StatusFragment, StoredObject } from './ports.js';
 
 /** Two-level maps, so that one machine's or one object's rows are found without looking at any other. */
@@ -46,6 +47,7 @@ export class Rows {
   /** By plural and name. */
   readonly objects = new Index<StoredObject>();
   readonly fragments = new Index<StatusFragment>();
+  readonly dependents = new Dependents();
   /** By '' and machine id. */
   readonly presences = new Index<Presence>();
   readonly assignmentsByMachine = new Index<AssignmentSpec>();
@@ -74,6 +76,7 @@ export class Rows {
       const row = entry && this.#decode(parsed, entry);
       if (!entry) this.broken.delete(key);
       for (const { index, first, second } of places) index.set(first, second, row);
+      if (parsed.table === 'object') this.dependents.note(parsed.plural, parsed.name, this.objects.get(parsed.plural, parsed.name)?.value);
       applied.push({ ...parsed, key, ...(row ? { row } : {}), ...(previous ? { previous } : {}) });
     }
     return { revision, changes: applied, relisted };

@@ -41,6 +41,8 @@ export interface Kind {
   readonly withDefaults: (object: FlotillaObject) => FlotillaObject;
   /** What the schema cannot say: names, contradictions, unit files with garbage. `previous` on updates, for what may not change. */
   readonly validate: (object: FlotillaObject, previous?: FlotillaObject) => FieldError[];
+  /** Of a kind that has a number of replicas: what `/scale` shows of an object. The number itself is `spec.replicas`. */
+  readonly scale?: (object: FlotillaObject) => { readonly wanted: number; readonly existing: number; readonly selector: string };
   /** What is accepted but probably not meant, in sentences: sent as Warning headers with the answer. Called after validate. */
   readonly warnings?: (object: FlotillaObject) => string[];
 }

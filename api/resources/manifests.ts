@@ -175,16 +175,16 @@ function objectName(object: unknown, kind: Kind | undefined): string | undefined
   return `${kind.singular}/${metadata.name.slice(0, 256)}`;
 }
 
-/** `line 7: …` of an error of `spec.content`, as a number and the rest. */
+/** `line 7: …` of an error of a unit file, as a number and the rest. */
 function lineOfContent({ field, message }: FieldError): { line: number; message: string } | undefined {
-  const match = field === 'spec.content' ? /^line (\d+): (.*)$/s.exec(message) : null;
+  const match = /(?:^|\.)spec\.content$/.test(field) ? /^line (\d+): (.*)$/s.exec(message) : null;
   return match === null ? undefined : { line: Number(match[1]), message: match[2]! };
 }
 
 /** Where in the file the error is; a line of a unit file written as a `|` block is the line of the manifest. */
 function place(error: FieldError, path: readonly (string | number)[], document: YamlDocument): { line: number; column?: number } {
   const inText = lineOfContent(error);
-  const block = inText === undefined ? undefined : document.blockLineOf([...path, 'spec', 'content']);
+  const block = inText === undefined ? undefined : document.blockLineOf([...path, ...pathOf(error.field)]);
   if (inText !== undefined && block !== undefined) return { line: block + inText.line - 1 };
   return document.positionOf([...path, ...pathOf(error.field)]);
 }

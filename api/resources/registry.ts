@@ -6,8 +6,9 @@ import type { Kind } from './kinds.js';
 import { machineKind } from './machine-kind.js';
 import { nearest } from './suggest.js';
 import { unitKind } from './unit-kind.js';
+import { unitSetKind } from './unitset-kind.js';
 
-export const kinds: readonly Kind[] = [unitKind, machineKind, gitSyncKind, assignmentKind, eventKind];
+export const kinds: readonly Kind[] = [unitKind, unitSetKind, machineKind, gitSyncKind, assignmentKind, eventKind];
 
 /** Words that name several kinds, as `get all` does. */
 const wordsOf = (kind: Kind): readonly string[] => [kind.plural, kind.singular, ...kind.shortNames];

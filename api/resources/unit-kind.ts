@@ -102,6 +102,20 @@ const columns: readonly Column[] = [
   },
 ];
 
+/** Lists below the spec of a Unit, wherever one is: how server-side apply treats them. */
+export const unitSpecListTypes: Kind['listTypes'] = {
+  'placement.machineOf': { type: 'set' },
+  'placement.machineMetadata': { type: 'set' },
+  'placement.conflicts': { type: 'set' },
+  'placement.replaces': { type: 'set' },
+  'placement.tolerations': { type: 'atomic' },
+  'placement.machineSelector.matchExpressions': { type: 'atomic' },
+};
+
+/** The same below another path, as in `spec.template.spec`. */
+export const listTypesBelow = (path: string, types: Kind['listTypes']): Kind['listTypes'] =>
+  Object.fromEntries(Object.entries(types).map(([name, type]) => [`${path}.${name}`, type]));
+
 export const unitKind: Kind = {
   group,
   version,
@@ -120,12 +134,7 @@ export const unitKind: Kind = {
   }),
   writable: true,
   listTypes: {
-    'spec.placement.machineOf': { type: 'set' },
-    'spec.placement.machineMetadata': { type: 'set' },
-    'spec.placement.conflicts': { type: 'set' },
-    'spec.placement.replaces': { type: 'set' },
-    'spec.placement.tolerations': { type: 'atomic' },
-    'spec.placement.machineSelector.matchExpressions': { type: 'atomic' },
+    ...listTypesBelow('spec', unitSpecListTypes),
     'status.conditions': { type: 'map', keys: ['type'] },
   },
   columns,

@@ -11,7 +11,7 @@ export const unitTypes = ['service', 'socket', 'timer', 'path', 'mount', 'automo
 export type UnitType = (typeof unitTypes)[number];
 
 /** Types of which systemd allows templates. */
-const templateTypes: readonly UnitType[] = ['service', 'socket', 'timer', 'path', 'target'];
+export const templateTypes: readonly UnitType[] = ['service', 'socket', 'timer', 'path', 'target'];
 
 /** systemd's UNIT_NAME_MAX without the closing NUL, and the longest file name that Linux file systems take. */
 export const maxUnitNameLength = 255;

@@ -142,11 +142,12 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
     const running = runControllers({
       store,
       cache,
+      door,
       clock,
       log: log.child({ part: 'controllers' }),
       metrics,
       events: recorder,
-      git: { ...git, door },
+      git,
       identity: { server: name },
       signal: stop.signal,
     });

@@ -33,8 +33,8 @@ export interface UnitFacts {
   readonly fragment: UnitFragment | undefined;
   /** ISO 8601. */
   readonly now: string;
-  /** Units that follow this template: it stays until they are gone. */
-  readonly hasFollowers?: boolean;
+  /** Units follow this template, or depend on it and have not been told that it goes: it stays until then. */
+  readonly isHeld?: boolean;
 }
 
 /** A unit that is not global. Undefined when nothing has to be written. */
@@ -59,7 +59,7 @@ export function planUnit(facts: UnitFacts): Changes | undefined {
   if (source?.text && verdict?.go === 'place' && !isKeyTaken) puts.push(newAssignment(source, verdict, now));
 
   const left = copies.length - drops.length;
-  if (source?.planned.deleting && left === 0 && source.finalizers.length === 0 && !facts.hasFollowers) {
+  if (source?.planned.deleting && left === 0 && source.finalizers.length === 0 && !facts.isHeld) {
     const event = {
       about: { kind: 'Unit', name, uid: source.uid },
       type: 'Normal',

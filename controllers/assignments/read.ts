@@ -5,6 +5,10 @@ import type { Health } from '../scheduler/types.js';
 import type { CopyFacts } from './facts.js';
 import type { Rows } from './write.js';
 
+/** What the leader said and nobody can read any more is said anew, over it. */
+export const fragmentRevision = (cache: Pick<ClusterCache, 'fragment' | 'broken' | 'keys'>, plural: string, name: string): number =>
+  (cache.fragment(plural, name) ?? cache.broken.get(cache.keys.condition(plural, name)))?.modRevision ?? 0;
+
 export class FactsReader {
   constructor(
     private readonly cache: ClusterCache,
@@ -34,10 +38,8 @@ export class FactsReader {
     };
   }
 
-  /** What the leader said and nobody can read any more is said anew, over it. */
   fragmentRevision(plural: string, name: string): number {
-    const { cache } = this;
-    return (cache.fragment(plural, name) ?? cache.broken.get(cache.keys.condition(plural, name)))?.modRevision ?? 0;
+    return fragmentRevision(this.cache, plural, name);
   }
 
   /** Whoever acts on absence looks here first: a unit of which something cannot be read is left alone (invariants 7, 13). */

@@ -1,5 +1,6 @@
 /** From the verdict on a unit that is not global to the one write that carries it out. */
 import type { ClusterCache } from '../../api/objects/ports.js';
+import { untoldDependents } from '../../api/objects/references.js';
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
 import type { Clock } from '../../runtime/clock.js';
 import type { Verdict } from '../scheduler/types.js';
@@ -45,7 +46,9 @@ export class UnitJobs {
       copies,
       fragment,
       now: clock.now().toISOString(),
-      hasFollowers: source?.planned.template ? !isEmpty(sources.followersOf(name)) : false,
+      isHeld:
+        (source?.planned.template === true && !isEmpty(sources.followersOf(name))) ||
+        (source?.planned.deleting === true && untoldDependents(cache, source.uid).length > 0),
     });
     if (!changes || this.#isTooSoon(name, verdict, changes, fragment, nowMs)) return undefined;
     pace.wrote('units', name, nowMs);

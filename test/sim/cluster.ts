@@ -4,11 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { openClusterCache } from '../../api/objects/cache.js';
-import type { ClusterCache } from '../../api/objects/ports.js';
+import { openObjectDoor } from '../../api/objects/door.js';
+import type { ClusterCache, ObjectDoor } from '../../api/objects/ports.js';
 import type { AssignmentSpec, UnitState } from '../../api/resources/assignment.js';
 import { type Keys, keysUnder } from '../../api/resources/keys.js';
 import type { MachineSpec } from '../../api/resources/machine.js';
 import { heartbeatEveryMs, presenceTtlMs } from '../../api/resources/protocol.js';
+import { kinds } from '../../api/resources/registry.js';
 import type { UnitSpec } from '../../api/resources/unit.js';
 import { textHash } from '../../api/resources/unit-text.js';
 import { runControllers } from '../../controllers/manager.js';
@@ -32,6 +34,8 @@ export class SimServer {
   readonly metrics = createMetrics({ component: 'server', version: '0', process: false });
   readonly store: MemoryStore;
   readonly cache: ClusterCache;
+  /** What this server's HTTP API writes through. */
+  readonly door: ObjectDoor;
   readonly done: Promise<void>;
   readonly #stopCache: () => void;
 
@@ -45,9 +49,13 @@ export class SimServer {
     const opened = openClusterCache({ store: this.store, keys, clock, log: silentLogger, random: cluster.random });
     this.cache = opened.cache;
     this.#stopCache = opened.stop;
+    const uuid = () => cluster.uid();
+    this.door = openObjectDoor({ kinds, cache: this.cache, store: this.store, keys, clock, random: cluster.random, uuid });
     this.done = runControllers({
       store: this.store,
       cache: this.cache,
+      door: this.door,
+      random: cluster.random,
       clock,
       log: cluster.log,
       metrics: this.metrics,

@@ -1,0 +1,188 @@
+/**
+ * Garbage collection by owner references: what an owner that is being deleted asks for its dependents is carried out, and what names
+ * owners that are not there is cleared up. Each object is looked at by itself, as owner and as dependent.
+ */
+import type { CacheBatch, ObjectDoor, Row, StoredObject, WriteContext } from '../../api/objects/ports.js';
+import { waitsFor } from '../../api/objects/references.js';
+import { objectVersion } from '../../api/objects/resource-version.js';
+import { StatusError } from '../../api/resources/errors.js';
+import { storedPlurals } from '../../api/resources/keys.js';
+import { kindByPlural } from '../../api/resources/registry.js';
+import type { Fence, Store } from '../../runtime/store/store.js';
+import { type Outcome, settled } from '../../runtime/work-queue.js';
+import type { EventRecorder } from '../events.js';
+import { type LoopPorts, runKeyedLoop } from '../keyed-loop.js';
+import { areTooMany, type OwnerStep, planDependent, planOwner } from './plan.js';
+import { census, ownerFacts, ownerId, standingOf } from './read.js';
+
+export const ownersLimits = {
+  sweepEveryMs: 60_000,
+  /** Objects that are looked at at a time, and dependents of one that are written at a time. */
+  objectsAtATime: 16,
+  writesAtATime: 100,
+  /** A race was lost: look again. */
+  againMs: 100,
+};
+
+export const ownersManager = 'owner-references';
+
+export interface OwnersOptions extends LoopPorts {
+  readonly door: ObjectDoor;
+  readonly store: Pick<Store, 'revision'>;
+  readonly fence: Fence;
+  readonly events: EventRecorder;
+  /** While caution lasts, nothing is pruned (SEMANTICS 22). */
+  readonly isCautious: () => boolean;
+  readonly limits?: Partial<typeof ownersLimits>;
+}
+
+export function runOwners(options: OwnersOptions): Promise<void> {
+  const limits = { ...ownersLimits, ...options.limits };
+  const controller = new Owners(options, limits);
+  return runKeyedLoop({
+    ...options,
+    name: 'owners',
+    concurrency: limits.objectsAtATime,
+    sweepEveryMs: limits.sweepEveryMs,
+    keysOf: (batch) => controller.touchedBy(batch),
+    everything: () => controller.everything(),
+    work: (key) => controller.look(key),
+  });
+}
+
+class Owners {
+  constructor(
+    private readonly options: OwnersOptions,
+    private readonly limits: typeof ownersLimits,
+  ) {}
+
+  *everything(): Generator<string> {
+    for (const plural of storedPlurals) {
+      for (const [name, { value }] of this.options.cache.objects(plural)) {
+        if (value.metadata.deletionTimestamp || value.metadata.ownerReferences?.length) yield `${plural}/${name}`;
+      }
+    }
+  }
+
+  *touchedBy({ changes }: CacheBatch): Generator<string> {
+    const { cache } = this.options;
+    for (const change of changes) {
+      if (change.table !== 'object') continue;
+      const rows = [change.row, change.previous] as readonly (Row<StoredObject> | undefined)[];
+      const [after, before] = rows.map((row) => row?.value.metadata);
+      const references = [...(after?.ownerReferences ?? []), ...(before?.ownerReferences ?? [])];
+      if (after && (after.deletionTimestamp || after.ownerReferences?.length)) yield `${change.plural}/${change.name}`;
+      for (const reference of references) {
+        const owner = ownerId(reference);
+        if (owner && standingOf(cache, reference) === 'going') yield `${owner.plural}/${owner.name}`;
+      }
+      if (!after && before?.uid) for (const { plural, name } of cache.dependentsOf(before.uid)) yield `${plural}/${name}`;
+    }
+  }
+
+  async look(key: string): Promise<Outcome> {
+    const slash = key.indexOf('/');
+    const [plural, name] = [key.slice(0, slash), key.slice(slash + 1)];
+    const { cache } = this.options;
+    if (kindByPlural(plural)?.writable !== true) return settled;
+    try {
+      const row = cache.object(plural, name);
+      if (row?.value.metadata.ownerReferences?.length) await this.#asDependent(plural, name, row);
+      const now = cache.object(plural, name);
+      if (now?.value.metadata.deletionTimestamp) await this.#asOwner(plural, name, now);
+      return settled;
+    } catch (error) {
+      const isRace = error instanceof StatusError && ['Conflict', 'NotFound', 'AlreadyExists'].includes(error.reason);
+      if (!isRace) throw error;
+      return { next: 'again', afterMs: this.limits.againMs, why: error.message };
+    }
+  }
+
+  get #context(): WriteContext {
+    return { manager: ownersManager, fence: this.options.fence };
+  }
+
+  async #asOwner(plural: string, name: string, row: Row<StoredObject>): Promise<void> {
+    const steps = planOwner(ownerFacts(this.options.cache, row.value.metadata));
+    for (let from = 0; from < steps.length; from += this.limits.writesAtATime) {
+      await Promise.all(steps.slice(from, from + this.limits.writesAtATime).map((step) => this.#take(step, plural, name, row)));
+    }
+  }
+
+  async #take(step: OwnerStep, plural: string, name: string, row: Row<StoredObject>): Promise<void> {
+    const { cache, door } = this.options;
+    const { uid = '' } = row.value.metadata;
+    switch (step.do) {
+      case 'delete': {
+        const { dependent, foreground } = step;
+        // Only while the owner is as it was: its keeper may have thought better of what becomes of the dependents.
+        const onlyWhile = { plural, name, modRevision: row.modRevision };
+        const policy = foreground ? 'Foreground' : 'Background';
+        const options = { uid: dependent.uid, propagationPolicy: policy } as const;
+        await door.remove(dependent.plural, dependent.name, options, { ...this.#context, onlyWhile });
+        return;
+      }
+      case 'release':
+        await this.#release(step.dependent.plural, step.dependent.name, [uid]);
+        return;
+      case 'unfinalize': {
+        const finalizers = (row.value.metadata.finalizers ?? []).filter((finalizer) => finalizer !== step.finalizer);
+        await this.#patch(plural, name, row, { finalizers: orNull(finalizers) });
+        return;
+      }
+      case 'remove': {
+        const kind = kindByPlural(plural)!;
+        if (waitsFor(cache, kind, row).length === 0) await door.remove(plural, name, { uid }, this.#context);
+        return;
+      }
+    }
+  }
+
+  /** Takes owners out of the references of an object, which stays. */
+  async #release(plural: string, name: string, owners: readonly string[]): Promise<void> {
+    const row = this.options.cache.object(plural, name);
+    if (row === undefined) return;
+    const ownerReferences = (row.value.metadata.ownerReferences ?? []).filter(({ uid }) => !owners.includes(uid));
+    await this.#patch(plural, name, row, { ownerReferences: orNull(ownerReferences) });
+  }
+
+  /** A list is replaced as a whole, so it is written only over the one that was read. */
+  async #patch(plural: string, name: string, row: Row<StoredObject>, metadata: Readonly<Record<string, unknown>>): Promise<void> {
+    const { uid } = row.value.metadata;
+    const body = { metadata: { ...metadata, uid, resourceVersion: objectVersion(row.modRevision) } };
+    await this.options.door.patch(plural, name, { type: 'merge', body }, this.#context);
+  }
+
+  async #asDependent(plural: string, name: string, row: Row<StoredObject>): Promise<void> {
+    const { cache, store, door, events, isCautious, log } = this.options;
+    const ownersOf = ({ value }: Row<StoredObject>) =>
+      (value.metadata.ownerReferences ?? []).map((reference) => ({ uid: reference.uid, standing: standingOf(cache, reference) }));
+    if (planDependent(ownersOf(row)) === 'keep') return;
+    // Absence is a reason to look: the cache may lag behind another server's write.
+    await cache.untilRevision(await store.revision());
+    const now = cache.object(plural, name);
+    if (now === undefined || now.value.metadata.uid !== row.value.metadata.uid || isCautious()) return;
+    const verdict = planDependent(ownersOf(now));
+    if (verdict === 'keep') return;
+    const { all, absent } = census(cache);
+    if (areTooMany(absent, all)) {
+      log.error('many owners are missing together; what they own is left as it is', { absent, owners: all, object: `${plural}/${name}` });
+      const what = `${absent} of ${all} owners of objects are missing together, this one's among them`;
+      const message = `${what}: it is left as it is. Delete it, or take its ownerReferences away.`;
+      const about = { kind: now.value.kind, name, ...(now.value.metadata.uid === undefined ? {} : { uid: now.value.metadata.uid }) };
+      events.record(about, 'Warning', 'OwnersMissing', message);
+    } else if (verdict !== 'delete') await this.#release(plural, name, verdict);
+    else if (!now.value.metadata.deletionTimestamp) {
+      const { uid = '' } = now.value.metadata;
+      await door.remove(
+        plural,
+        name,
+        { uid, resourceVersion: objectVersion(now.modRevision), propagationPolicy: 'Background' },
+        this.#context,
+      );
+    }
+  }
+}
+
+/** A list with nothing in it is no field at all. */
+const orNull = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list);
