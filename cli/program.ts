@@ -16,7 +16,7 @@ import { version } from './version.js';
 
 /** Headings of the help, in the order in which their commands are declared. */
 const helpGroups: readonly (readonly [string, readonly string[]])[] = [
-  ['Units:', ['apply', 'diff', 'delete', 'logs']],
+  ['Units:', ['apply', 'diff', 'scale', 'delete', 'logs']],
   ['Machines from near:', ['status', 'journal', 'ssh']],
   ['What there is:', ['get', 'describe', 'events', 'wait', 'explain']],
   ['Machines:', ['cordon', 'uncordon', 'drain', 'failover']],

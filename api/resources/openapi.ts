@@ -124,14 +124,43 @@ const deleteParameters = [
 ];
 const forceParameter = query('force', 'boolean', 'Server-side apply: take fields over from other managers.');
 
+const scaleKind = { group: 'autoscaling', version: 'v1', kind: 'Scale' };
+const scaleName = 'io.k8s.api.autoscaling.v1.Scale';
+
+/** autoscaling/v1 Scale, as `/scale` answers. */
+const scaleSchema = {
+  type: 'object',
+  description: 'The number of replicas of an object, apart from the object itself.',
+  properties: {
+    apiVersion: { type: 'string', description: envelope.apiVersion },
+    kind: { type: 'string', description: envelope.kind },
+    metadata: { type: 'object', description: envelope.metadata },
+    spec: {
+      type: 'object',
+      description: 'What should be.',
+      properties: { replicas: { type: 'integer', format: 'int32', description: 'How many there should be.' } },
+    },
+    status: {
+      type: 'object',
+      description: 'What was seen; written by the system.',
+      required: ['replicas'],
+      properties: {
+        replicas: { type: 'integer', format: 'int32', description: 'How many there are.' },
+        selector: { type: 'string', description: 'Label selector that finds them.' },
+      },
+    },
+  },
+  'x-kubernetes-group-version-kind': [scaleKind],
+};
+
 function pathsOf(kind: Kind): Record<string, unknown> {
   const reference = { $ref: `#/components/schemas/${componentName(kind)}` };
   const list = { $ref: `#/components/schemas/${componentName(kind)}List` };
   const body = (schema: unknown) => ({ required: true, content: { 'application/json': { schema }, 'application/yaml': { schema } } });
-  const operation = (action: string, parameters: readonly unknown[], answer: unknown, requestBody?: unknown) => ({
-    operationId: `${action}${kind.kind}`,
+  const operation = (action: string, parameters: readonly unknown[], answer: unknown, requestBody?: unknown, scale = false) => ({
+    operationId: `${action}${kind.kind}${scale ? 'Scale' : ''}`,
     'x-kubernetes-action': action,
-    'x-kubernetes-group-version-kind': gvkOf(kind),
+    'x-kubernetes-group-version-kind': scale ? scaleKind : gvkOf(kind),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(requestBody === undefined ? {} : { requestBody }),
     responses: { 200: { description: 'OK', content: { 'application/json': { schema: answer } } } },
@@ -140,13 +169,16 @@ function pathsOf(kind: Kind): Record<string, unknown> {
   const patches = ['application/merge-patch+json', 'application/json-patch+json', 'application/apply-patch+yaml'];
   const patchBody = { required: true, content: Object.fromEntries(patches.map((type) => [type, { schema: {} }])) };
   const root = `/${documentPath(kind)}/${kind.plural}`;
+  const named = { parameters: [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }] };
+  const scale = { $ref: `#/components/schemas/${scaleName}` };
+  const scalePatches = Object.fromEntries(patches.slice(0, 2).map((type) => [type, { schema: {} }]));
   return {
     [root]: {
       get: operation('list', listParameters, list),
       ...(kind.writable ? { post: operation('post', writeParameters, reference, body(reference)) } : {}),
     },
     [`${root}/{name}`]: {
-      parameters: [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }],
+      ...named,
       get: operation('get', [], reference),
       ...(kind.writable
         ? {
@@ -156,6 +188,16 @@ function pathsOf(kind: Kind): Record<string, unknown> {
           }
         : {}),
     },
+    ...(kind.scale
+      ? {
+          [`${root}/{name}/scale`]: {
+            ...named,
+            get: operation('get', [], scale, undefined, true),
+            put: operation('put', writeParameters, scale, body(scale), true),
+            patch: operation('patch', writeParameters, scale, { required: true, content: scalePatches }, true),
+          },
+        }
+      : {}),
   };
 }
 
@@ -186,7 +228,9 @@ function build(path: string, members: readonly Kind[]): OpenApiDocument {
     openapi: '3.0.0',
     info: { title: 'Flotilla', version: apiVersionOf(members[0]!) },
     paths: Object.assign({}, ...members.map(pathsOf)),
-    components: { schemas: Object.assign({}, ...members.map(schemasOf)) },
+    components: {
+      schemas: Object.assign(members.some(({ scale }) => scale) ? { [scaleName]: scaleSchema } : {}, ...members.map(schemasOf)),
+    },
   });
   return { path, body, hash: createHash('sha256').update(body).digest('hex').toUpperCase() };
 }

@@ -26,7 +26,7 @@ export const sendJson = (reply: FastifyReply, code: number, body: string): Fasti
 export const isWatch = (query: URLSearchParams): boolean => flag(query, 'watch') ?? false;
 
 /** Waits until the cache holds what the client has seen elsewhere. */
-async function fresh({ cache, limits }: RestPorts, options: Pick<ReadOptions, 'resourceVersion'>): Promise<void> {
+export async function fresh({ cache, limits }: RestPorts, options: Pick<ReadOptions, 'resourceVersion'>): Promise<void> {
   if (!cache.synced) {
     throw new StatusError('ServiceUnavailable', 'this server has not read the cluster from etcd yet', { retryAfterSeconds: 1 });
   }

@@ -8,6 +8,7 @@ import type { RequestAttributes } from './identity.js';
 import { getHandler, isWatch, listHandler } from './reads.js';
 import type { RestPorts } from './rest-ports.js';
 import type { Method, RequestPoint, Route } from './routes.js';
+import { scaleHandlers, servedScale } from './scale.js';
 import { createHandler, deleteHandler, patchHandler, updateHandler } from './writes.js';
 
 export type Verb = Extract<RequestAttributes, { readonly resource: string }>['verb'];
@@ -39,7 +40,7 @@ const collectionPaths = (kind: Kind): readonly string[] =>
 export const servedKind = (kind: Kind, { verbs }: Pick<Serving, 'verbs'> = servingOf(kind)): ServedResource => ({
   kind,
   verbs,
-  subresources: [{ name: 'status', verbs: ['get'] }],
+  subresources: [{ name: 'status', verbs: ['get'] }, ...(kind.scale ? [servedScale] : [])],
 });
 
 /** @param verb what the method means here; a function where the query decides */
@@ -78,6 +79,12 @@ export function kindRoutes(ports: RestPorts, kind: Kind, { verbs, refuse }: Serv
     add('DELETE', collection, attributesOf(kind, 'deletecollection'), (request) => refuse('deletecollection', request));
     add('PUT', status, attributesOf(kind, 'update', 'status'), statusIsOurs(kind));
     add('PATCH', status, attributesOf(kind, 'patch', 'status'), statusIsOurs(kind));
+    if (kind.scale) {
+      const scale = scaleHandlers(ports, kind, kind.scale);
+      add('GET', `${one}/scale`, attributesOf(kind, 'get', 'scale'), scale.get);
+      add('PUT', `${one}/scale`, attributesOf(kind, 'update', 'scale'), scale.update);
+      add('PATCH', `${one}/scale`, attributesOf(kind, 'patch', 'scale'), scale.patch);
+    }
     return routes;
   });
 }

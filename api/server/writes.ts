@@ -14,7 +14,7 @@ import { warningHeaders } from './status.js';
 
 const unnamedManager = 'unknown';
 
-const contextOf = (query: WriteQuery): WriteContext => ({
+export const contextOf = (query: WriteQuery): WriteContext => ({
   manager: query.fieldManager ?? unnamedManager,
   dryRun: query.dryRun,
   force: query.force,
@@ -30,7 +30,7 @@ function sendWritten(ports: RestPorts, kind: Kind, request: FastifyRequest, repl
 }
 
 /** Everything that can be wrong with the request itself is found before anything is written. */
-function readWrite(request: FastifyRequest): WriteQuery {
+export function readWrite(request: FastifyRequest): WriteQuery {
   const query = queryOf(request);
   negotiate(request.headers.accept, readOptions(query).includeObject);
   return writeQuery(query, request.headers['user-agent']);
@@ -85,7 +85,7 @@ async function apply(ports: RestPorts, kind: Kind, request: FastifyRequest, quer
 }
 
 /** The URL names the object; a body that names another one is a mistake that nobody wants carried out. */
-function nameInUrl(request: FastifyRequest, body: unknown): string {
+export function nameInUrl(request: FastifyRequest, body: unknown): string {
   const name = paramsOf(request).name!;
   const inBody = member(member(body, 'metadata'), 'name');
   if (typeof inBody === 'string' && inBody !== '' && inBody !== name) {
@@ -94,7 +94,7 @@ function nameInUrl(request: FastifyRequest, body: unknown): string {
   return name;
 }
 
-const member = (value: unknown, key: string): unknown =>
+export const member = (value: unknown, key: string): unknown =>
   typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
 
 export function deleteHandler(ports: RestPorts, kind: Kind) {

@@ -1,7 +1,7 @@
-/** Verbs on manifests: `apply`, `diff`, `delete`. */
-import type { Command } from 'commander';
+/** Verbs on manifests and on what they made: `apply`, `diff`, `scale`, `delete`. */
+import { type Command, Option } from 'commander';
 import { durationMs } from '../duration.js';
-import { manifests, type Tools, timeout } from './tools.js';
+import { count, manifests, type Tools, timeout } from './tools.js';
 
 export function declareManifests(program: Command, { online }: Tools): void {
   manifests(
@@ -29,6 +29,15 @@ export function declareManifests(program: Command, { online }: Tools): void {
     .option('--field-manager <name>', 'as in apply', 'flotilla')
     .action(online(async (context, options) => (await import('../verbs/diff.js')).diff(context, options)));
 
+  program
+    .command('scale')
+    .summary('how many units a set has')
+    .description('Sets the number of units of sets: scale unitset/web --replicas=3')
+    .argument('<words...>', 'KIND NAME... or KIND/NAME...')
+    .requiredOption('--replicas <number>', 'how many there should be', count)
+    .option('--current-replicas <number>', 'only if there should be this many now', count)
+    .action(online(async (context, words: string[], options) => (await import('../verbs/scale.js')).scale(context, words, options)));
+
   timeout(
     manifests(
       program
@@ -38,6 +47,11 @@ export function declareManifests(program: Command, { online }: Tools): void {
     )
       .argument('[words...]', 'KIND NAME... or KIND/NAME...')
       .option('-l, --selector <selector>', 'labels, instead of names')
+      .addOption(
+        new Option('--cascade <how>', 'what becomes of the units of a set: deleted after it, deleted before it, or left running')
+          .choices(['background', 'foreground', 'orphan'])
+          .default('background'),
+      )
       .option('--no-wait', 'return once the deletion is asked for')
       .option('--force', 'do not wait for machines that are away: their copies stop when they come back')
       .option('--ignore-not-found', 'an object that is not there is no error'),

@@ -6,6 +6,11 @@ import { conditionOf, type WireObject } from '../objects.js';
 import { complain, printLine, say } from '../output.js';
 import { followObject } from './wait.js';
 
+export type Cascade = 'background' | 'foreground' | 'orphan';
+
+/** The same in the words of the wire. */
+const policies: Readonly<Record<Cascade, string>> = { background: 'Background', foreground: 'Foreground', orphan: 'Orphan' };
+
 export interface DeleteOptions {
   readonly filename: readonly string[];
   readonly recursive?: boolean;
@@ -13,6 +18,7 @@ export interface DeleteOptions {
   readonly wait: boolean;
   readonly timeoutMs: number;
   readonly force?: boolean;
+  readonly cascade: Cascade;
   readonly ignoreNotFound?: boolean;
 }
 
@@ -29,7 +35,7 @@ export async function remove(context: Context, words: readonly string[], options
       body: {
         apiVersion: 'v1',
         kind: 'DeleteOptions',
-        propagationPolicy: 'Background',
+        propagationPolicy: policies[options.cascade],
         ...(options.force ? { gracePeriodSeconds: 0 } : {}),
       },
     });
@@ -84,7 +90,7 @@ async function waitGone(context: Context, pending: readonly { kind: KindInfo; ob
         if (why) say(`${kind.singular}/${name}: ${why}`);
       }, sayWhyAfterMs);
       const isGone = await followObject(context, kind, name, timeoutMs, (seen) => {
-        why = (seen && (conditionOf(seen, 'Scheduled')?.message ?? conditionOf(seen, 'Ready')?.message)) || why;
+        why = (seen && ['Scheduled', 'Ready', 'Available'].map((type) => conditionOf(seen, type)?.message).find(Boolean)) || why;
         return seen === undefined || seen.metadata.uid !== uid;
       });
       clearTimeout(timer);

@@ -7,6 +7,7 @@ import { escapeSelector, listAll } from '../listing.js';
 import { machineLabels } from '../machines.js';
 import {
   byTime,
+  conditionOf,
   type MachineInfo,
   type WireAssignment,
   type WireCondition,
@@ -110,6 +111,13 @@ async function ownSections(
         { title: 'Units', text: units.length === 0 ? 'none' : assignmentTable(units, 'UNIT', ({ spec }) => spec.unit, now) },
       ];
     }
+    case 'unitsets': {
+      const units = await listAll(context, await context.kind('units'), { selector: unitsOf(name) });
+      return [
+        { title: 'Status', text: await yamlText(status) },
+        { title: 'Units', text: units.length === 0 ? 'none' : unitTable(units, await machineLabels(context)) },
+      ];
+    }
     default:
       return [{ title: 'Status', text: await yamlText(status) }];
   }
@@ -127,6 +135,18 @@ function machineText({ status, spec }: WireMachine): string {
     ['Memory', info.memoryBytes && `${(info.memoryBytes / 2 ** 30).toFixed(1)} GiB`],
     ['Boot', info.bootID],
   ]);
+}
+
+const unitsOf = (set: string): string => `flotilla.dev/unitset=${set}`;
+
+function unitTable(units: readonly WireObject[], label: (id: string) => string): string {
+  const rows = units.map((unit) => {
+    const { machine, active } = (unit.status ?? {}) as { readonly machine?: string; readonly active?: string };
+    const ready = conditionOf(unit, 'Ready');
+    const note = ready === undefined || ready.status === 'True' ? null : ready.message;
+    return [unit.metadata.name, machine === undefined ? '-' : label(machine), active ?? '-', ready?.status ?? '-', note];
+  });
+  return renderTable(['UNIT', 'MACHINE', 'ACTIVE', 'READY', rows.some((row) => row[4]) ? 'NOTE' : ''], rows);
 }
 
 function assignmentTable(places: readonly WireAssignment[], title: string, name: (place: WireAssignment) => string, now: Date): string {

@@ -22,7 +22,8 @@ export const door = (sim: SimCluster) => sim.servers.at(-1)!.door;
 
 export const unitNames = (sim: SimCluster): string[] => [...sim.cache.objects('units').keys()].sort();
 
-export const statusOf = (sim: SimCluster, name: string): UnitSetStatus => (sim.cache.joined('unitsets', name) as Joined | undefined)?.status as UnitSetStatus;
+export const statusOf = (sim: SimCluster, name: string): UnitSetStatus =>
+  (sim.cache.joined('unitsets', name) as Joined | undefined)?.status as UnitSetStatus;
 
 /** Replicas, ready, updated. */
 export const counts = (sim: SimCluster, name: string): (number | undefined)[] => {
