@@ -91,6 +91,7 @@ export class LiveCluster {
     const controllers = runControllers({
       store: server.store,
       cache: server.cache,
+      door: server.door,
       clock: systemClock,
       log: silentLogger,
       metrics: noMetrics,
