@@ -122,7 +122,7 @@ export const fleetHashOfOptions = (options: readonly FleetOption[]): string =>
 export function shownOptions(text: string): FleetOption[] | undefined {
   for (const read of [fleetOptions, (content: string) => parseUnitFile(content).options]) {
     try {
-      return read(text).map(({ section, name, value }) => ({ section, name, value }));
+      return read(text).map(({ name, section, value }) => ({ name, section, value }));
     } catch (error) {
       if (!(error instanceof UnitFileError)) throw error;
     }
