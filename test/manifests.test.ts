@@ -8,8 +8,8 @@ import { manifestErrorText, parseManifests } from '../api/resources/manifests.js
 import { kindOf } from '../api/resources/registry.js';
 
 const top = join(dirname(fileURLToPath(import.meta.url)), '../manifests');
-/** Files of Prometheus and Grafana, with tests of their own. */
-const others = ['monitoring'];
+/** Files of Prometheus, Grafana and the host's systemd, with tests of their own. */
+const others = ['monitoring', 'systemd'];
 
 const files = readdirSync(top, { withFileTypes: true, recursive: true })
   .filter((entry) => entry.isFile())

@@ -16,9 +16,10 @@ import { type Logger, silentLogger } from '../../runtime/log.js';
 import type { ConnectionIdentities, Via } from './connection-identity.js';
 import { StartRefused } from './trust/cluster-meta.js';
 
+/** `fd`: the socket is open already, and this is its descriptor (socket-activation.ts). */
 export type ListenSpec =
-  | { readonly kind: 'unix'; readonly path: string }
-  | { readonly kind: 'http' | 'https'; readonly host: string; readonly port: number };
+  | { readonly kind: 'unix'; readonly path: string; readonly fd?: number }
+  | { readonly kind: 'http' | 'https'; readonly host: string; readonly port: number; readonly fd?: number };
 
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
@@ -123,7 +124,9 @@ async function open(spec: ListenSpec, options: ListenersOptions): Promise<Opened
   switch (spec.kind) {
     case 'unix': {
       const server = http.createServer(limits, options.handler);
-      await bindUnixSocket(server, spec.path, options.group ?? 'flotilla', log);
+      // Whoever opened it has said who may use it.
+      if (spec.fd === undefined) await bindUnixSocket(server, spec.path, options.group ?? 'flotilla', log);
+      else await listen(server, { fd: spec.fd }, `unix://${spec.path}`);
       return serve(server, 'unix-socket', `unix://${spec.path}`, options);
     }
     case 'http': {
@@ -196,16 +199,20 @@ export function refuseUpgrade(socket: Duplex, code: 400 | 401 | 403 | 404 | 429 
   );
 }
 
-async function bindTcp(server: net.Server, { kind, host, port }: ListenSpec & { kind: 'http' | 'https' }): Promise<string> {
+async function bindTcp(server: net.Server, { kind, host, port, fd }: ListenSpec & { kind: 'http' | 'https' }): Promise<string> {
+  await listen(server, fd === undefined ? { host, port } : { fd }, `${kind}://${host}:${port}`);
+  const taken = (server.address() as AddressInfo).port;
+  return `${kind}://${net.isIPv6(host) ? `[${host}]` : host}:${taken}`;
+}
+
+async function listen(server: net.Server, on: net.ListenOptions | { readonly fd: number }, endpoint: string): Promise<void> {
   const listening = once(server, 'listening');
-  server.listen({ host, port });
+  server.listen(on);
   try {
     await listening;
   } catch (error) {
-    throw new StartRefused(`cannot listen on ${kind}://${host}:${port}: ${(error as Error).message}`, { cause: error });
+    throw new StartRefused(`cannot listen on ${endpoint}: ${(error as Error).message}`, { cause: error });
   }
-  const taken = (server.address() as AddressInfo).port;
-  return `${kind}://${net.isIPv6(host) ? `[${host}]` : host}:${taken}`;
 }
 
 async function bindUnixSocket(server: net.Server, file: string, group: string, log: Logger): Promise<void> {

@@ -12,6 +12,7 @@ import { authorize } from '../../api/server/authorize.js';
 import { ConnectionIdentities } from '../../api/server/connection-identity.js';
 import { isLoopback, type Listeners, type ListenSpec, openListeners, parseListen, refusal } from '../../api/server/listeners.js';
 import { openServerRegistry } from '../../api/server/servers.js';
+import { inheritedSockets } from '../../api/server/socket-activation.js';
 import { openPki } from '../../api/server/trust/ca.js';
 import { StartRefused } from '../../api/server/trust/cluster-meta.js';
 import { trustRoutes } from '../../api/server/trust/routes.js';
@@ -28,6 +29,7 @@ import { exitCode, usageError } from '../exit.js';
 import { version } from '../version.js';
 import { readSettings, ServerSettings } from './settings.js';
 
+const defaultListen = 'unix:///run/flotilla/flotilla.sock';
 const defaultConfig = '/etc/flotilla/server.yaml';
 
 /** Exit code of the role. */
@@ -40,7 +42,7 @@ export async function serverRole(flags: { readonly config: string } & Readonly<R
     addParts(lifecycle, settings, log);
     const stopped = received.then((signal) => lifecycle.stop(signal));
     await lifecycle.start();
-    log.info('ready', { listen: settings.listen, etcd: settings.etcd, version });
+    log.info('ready', { etcd: settings.etcd, version });
     return (await stopped) ? exitCode.ok : exitCode.failed;
   } catch (error) {
     // What the person who started it did wrong is a sentence; anything else is a fault of ours and keeps its stack.
@@ -55,7 +57,9 @@ export async function serverRole(flags: { readonly config: string } & Readonly<R
 function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): void {
   const clock = systemClock;
   const keys = keysUnder();
-  const specs = settings.listen.map(parseListen);
+  const inherited = inheritedSockets(process.env, process.pid);
+  const listen = settings.listen ?? (inherited.length > 0 ? [] : [defaultListen]);
+  const specs = [...inherited, ...listen.map(parseListen)];
   // Said before anything is opened: what is wrong with the command line is no reason to go to etcd.
   const against = refusal(specs, { insecureLoopback: settings.insecureLoopback, tls: true });
   if (against !== undefined) throw new StartRefused(against);

@@ -12,7 +12,8 @@ export const ServerSettings = z.strictObject({
   etcdCaFile: z.string().optional(),
   etcdCertFile: z.string().optional(),
   etcdKeyFile: z.string().optional(),
-  listen: List.default(['unix:///run/flotilla/flotilla.sock']),
+  /** Default: the unix socket, unless systemd handed over sockets. */
+  listen: List.optional(),
   advertise: List.optional(),
   insecureLoopback: z.stringbool().or(z.boolean()).default(false),
   pkiDir: z.string().default('/var/lib/flotilla/pki'),
