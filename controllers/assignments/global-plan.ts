@@ -94,7 +94,15 @@ export function globalFragment({ source, verdict, copies, rollout, fragment, now
   const currentMachines = assigned.size;
   for (const machine of verdict.place) assigned.add(machine);
   const desiredMachines = assigned.size;
-  const readyMachines = staying.filter((copy) => assigned.has(copy.machine) && copy.health === 'present' && isReady(copy)).length;
+  // What is about to be written counts: a copy that is as its old assignment asked says nothing about this generation.
+  const coming = (copy: CopyFacts) => planPair(source, copy, { place: false }, copy.machine, now);
+  const asWanted = staying.filter((copy) => {
+    if (!assigned.has(copy.machine) || copy.health !== 'present' || !isReady(copy)) return false;
+    const change = coming(copy);
+    return change === undefined || ('put' in change && change.put.wanted === copy.row.value.wanted);
+  });
+  const readyMachines = asWanted.length;
+  const currentCopies = asWanted.filter((copy) => coming(copy) === undefined).length;
   const leaving = copies.filter(({ row }) => row.value.remove !== undefined);
 
   const skipped = new Map<string, number>();
@@ -106,7 +114,7 @@ export function globalFragment({ source, verdict, copies, rollout, fragment, now
 
   const say = (type: string, status: 'True' | 'False', reason: string, message: string) =>
     condition({ type, status, reason, message }, fragment?.conditions, now, generation);
-  const notReady = staying.find((copy) => assigned.has(copy.machine) && !(copy.health === 'present' && isReady(copy)));
+  const notReady = staying.find((copy) => assigned.has(copy.machine) && !asWanted.includes(copy));
   const scheduled = !isWanted
     ? say('Scheduled', 'False', planned.deleting ? 'Deleting' : 'Inactive', idle + waiting)
     : desiredMachines === 0
@@ -135,9 +143,9 @@ export function globalFragment({ source, verdict, copies, rollout, fragment, now
           'RollingOut',
           `${machines(rollout.outdated)} still to change, one at a time${rollout.waitsFor ? `; waiting for ${rollout.waitsFor}` : ''}`,
         )
-      : readyMachines === desiredMachines || !isWanted
+      : currentCopies === desiredMachines || !isWanted
         ? say('UpToDate', 'True', 'UpToDate', `generation ${generation} was carried out on all machines`)
-        : say('UpToDate', 'False', 'Pending', `generation ${generation} was seen on ${readyMachines} of ${machines(desiredMachines)}`);
+        : say('UpToDate', 'False', 'Pending', `generation ${generation} was seen on ${currentCopies} of ${machines(desiredMachines)}`);
   return { observedGeneration: generation, conditions: [scheduled, ready, upToDate], desiredMachines, currentMachines, readyMachines };
 }
 

@@ -480,6 +480,29 @@ test('SEMANTICS 12: a changed global changes one machine at a time, each seen ac
   assert.equal(sim.condition('units', 'all.service', 'Ready')?.status, 'True');
 });
 
+test('SEMANTICS 10: a global unit that is to be stopped is not ready for it while its machines still run it', async (t) => {
+  const sim = await cluster(t, ['a', 'b', 'c']);
+  const global = { placement: { global: true } };
+  await sim.apply('all.service', global);
+  await sim.advance(2_000);
+  const early: string[] = [];
+  sim.cache.subscribe(() => {
+    const { metadata, status } = sim.cache.joined('units', 'all.service') ?? {};
+    const { observedGeneration, conditions } = (status ?? {}) as {
+      observedGeneration?: number;
+      conditions?: { type: string; status: string }[];
+    };
+    const isSo = ['Ready', 'UpToDate'].every((type) => conditions?.find((one) => one.type === type)?.status === 'True');
+    const runs = sim.running('all.service');
+    if (metadata?.generation === 2 && observedGeneration === 2 && isSo && runs.length > 0) early.push(`runs on ${runs.join(', ')}`);
+  });
+  await sim.apply('all.service', { ...global, desiredState: 'loaded' });
+  await sim.advance(5_000);
+  assert.deepEqual(sim.running('all.service'), []);
+  assert.deepEqual(early, []);
+  assert.equal(sim.condition('units', 'all.service', 'Ready')?.status, 'True');
+});
+
 test('a global unit comes to a new machine and is deleted everywhere', async (t) => {
   const sim = await cluster(t, ['a']);
   await sim.apply('all.service', { placement: { global: true } });

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import type { SystemdMachine } from '../../cli/roles/dev/machine.js';
 import { conditionOf, isTrue, TestCluster, unitManifest, until } from '../rigs/cluster.js';
 
-describe('types of units', { concurrency: true }, () => {
+describe('types of units', { concurrency: 4 }, () => {
   let cluster: TestCluster;
   let machine: SystemdMachine;
   before(async () => {

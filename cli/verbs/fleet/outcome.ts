@@ -1,5 +1,6 @@
 /** Whether what a verb asked for has come true, from the unit as the server shows it. Pure; the sentences are those of the conditions. */
 import { effectivePlacement } from '../../../api/resources/placement.js';
+import { isStartResultReason } from '../../../api/resources/start-results.js';
 import type { DesiredState, UnitSpec } from '../../../api/resources/unit.js';
 import { isTemplateName, unitText } from '../../../api/resources/unit-text.js';
 import { conditionOf, type WireAssignment, type WireCondition, type WireObject } from '../../objects.js';
@@ -18,7 +19,8 @@ const stuckPatienceMs = 5_000;
 /** Why a unit without a machine may have one in a moment. */
 const passing = ['Pending', 'Moving', 'Waiting', 'Inactive', 'Deleting'];
 /** Problems that an agent does not get over by itself. */
-const lasting = ['LoadFailed', 'NotLoaded', 'NameTaken', 'Invalid'];
+const isLasting = (reason: string): boolean =>
+  ['LoadFailed', 'NotLoaded', 'NameTaken', 'Invalid'].includes(reason) || isStartResultReason(reason);
 
 /** Whether it runs on every machine that suits it: said by its status as soon as the leader has looked at it, and before that by its text. */
 export function isGlobal({ metadata: { name }, spec, status }: WireObject): boolean {
@@ -62,7 +64,7 @@ function ofPlaced(
   }
   const behind = upToDate?.status === 'True' ? ready : upToDate;
   // An agent that cannot carry out a generation never reports it.
-  if (behind && lasting.includes(behind.reason)) return { is: 'pending', why: behind.message, patienceMs: stuckPatienceMs };
+  if (behind && isLasting(behind.reason)) return { is: 'pending', why: behind.message, patienceMs: stuckPatienceMs };
   if (!isCurrent || upToDate?.status !== 'True') return { is: 'pending', why: messageOf(upToDate) };
   if (ready?.status === 'True') return { is: 'so' };
   if (wanted === 'launched' && ready?.status === 'False' && ['Failed', 'Ended'].includes(ready.reason)) {

@@ -2,6 +2,7 @@
  * What `submit`, `load` and `start` do with one unit: pure, what is in the cluster and what lies here in, one write out. A unit is created
  * in the state that the verb asks for and updated in place, in one write each: it never stops being wanted in between.
  */
+import { isStartResultReason } from '../../../api/resources/start-results.js';
 import type { DesiredState } from '../../../api/resources/unit.js';
 import { isTemplateName } from '../../../api/resources/unit-name.js';
 import { conditionOf, type WireObject } from '../../objects.js';
@@ -77,5 +78,6 @@ const differsWarning = (name: string, { from, kind }: Candidate): string =>
 /** Wanted launched, not as wanted, and nothing is going on any more: neither its agent nor systemd will start it again. */
 function hasEnded(unit: WireObject): boolean {
   const ready = conditionOf(unit, 'Ready');
-  return ready?.status === 'False' && ['Failed', 'Ended', 'LoadFailed', 'NotLoaded'].includes(ready.reason);
+  if (ready?.status !== 'False') return false;
+  return ['Failed', 'Ended', 'LoadFailed', 'NotLoaded'].includes(ready.reason) || isStartResultReason(ready.reason);
 }
