@@ -1,30 +1,7 @@
-/** Units by the words that people use for them, and the machines that they are on. */
-import { globMatch } from '../api/resources/glob.js';
-import { unitTypes } from '../api/resources/unit-name.js';
+/** The machines that a unit is on. */
 import { assignmentsOf } from './assignments.js';
 import { type Context, objectPath } from './context.js';
 import { CliError } from './exit.js';
-import { listAll } from './listing.js';
-
-/** As fleet read it: the last part of a path, and `.service` behind a name that ends in no type. */
-export function unitName(word: string): string {
-  const name = word.slice(word.lastIndexOf('/') + 1);
-  return unitTypes.some((type) => name.endsWith(`.${type}`)) ? name : `${name}.service`;
-}
-
-/** Names of the units that words mean: a glob, those that match it, in the order of their names. Throws CliError when none does. */
-export async function unitNames(context: Context, words: readonly string[]): Promise<string[]> {
-  const wanted = words.map(unitName);
-  const isGlob = (name: string) => /[*?[]/.test(name);
-  if (!wanted.some(isGlob)) return wanted;
-  const all = (await listAll(context, await context.kind('units'))).map(({ metadata }) => metadata.name).sort();
-  const found = wanted.flatMap((name) => {
-    const matching = isGlob(name) ? all.filter((one) => globMatch(name, one)) : [name];
-    if (matching.length === 0) throw new CliError(`no unit matches ${name}`);
-    return matching;
-  });
-  return [...new Set(found)];
-}
 
 /**
  * Full ids of the machines that a unit is on: one, or several for a global unit; first those that keep it. Throws CliError when there are

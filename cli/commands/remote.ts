@@ -39,7 +39,7 @@ export function declareRemote(program: Command, { online }: Tools): void {
     .description(
       'Shows units as systemctl status does on their machines, and ends with its exit code: 3 for one that does not run, for example.',
     )
-    .argument('<units...>', 'names or globs; .service may be left out')
+    .argument('[units...]', 'names, with or without .service; quoted globs; - for names on standard input')
     .option('--machine <machine>', 'only this machine: id, beginning of the id, or hostname')
     .addOption(new Option('--ssh-port <port>', 'accepted for the habit; no ssh is used').hideHelp())
     .action(online(async (context, words: string[], options) => (await import('../verbs/status.js')).status(context, words, options)));
@@ -57,8 +57,8 @@ export function declareRemote(program: Command, { online }: Tools): void {
     .addOption(new Option('--ssh-port <port>', 'accepted for the habit; no ssh is used').hideHelp())
     .action(
       online(async (context, word: string, options) => {
-        const { unitName } = await import('../unit-machines.js');
-        return (await import('../verbs/logs.js')).logs(context, unitName(word), options);
+        const { named } = await import('../verbs/fleet/names.js');
+        return (await import('../verbs/logs.js')).logs(context, named(word).name, options);
       }),
     );
 

@@ -24,7 +24,7 @@ export function completion(program: Command, shell: string): void {
 complete -c flotilla -n '__fish_seen_subcommand_from apply diff delete' -s f -r -F
 complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait explain' -a '${knownKinds.map(({ plural }) => plural).join(' ')}'
 complete -c flotilla -n '__fish_seen_subcommand_from cordon uncordon drain failover' -a '(flotilla get machines --no-headers 2>/dev/null | awk "{ print \\$2 }")'
-complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait logs' -a '(flotilla get units -o name 2>/dev/null | string replace -r ".*/" "")'
+complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait logs status journal ssh' -a '(flotilla get units -o name 2>/dev/null | string replace -r ".*/" "")'
 `);
       return;
     default:
@@ -58,7 +58,7 @@ ${cases}
       elif [[ "\${COMP_WORDS[2]}" == m* ]]; then words="$(_flotilla_machines)"
       else words="$(flotilla get "\${COMP_WORDS[2]}" -o name 2>/dev/null | sed 's,.*/,,')"; fi ;;
     cordon|uncordon|drain|failover) words="$(_flotilla_machines)" ;;
-    logs) words="$(flotilla get units -o name 2>/dev/null | sed 's,.*/,,')" ;;
+    logs|status|journal|ssh) words="$(flotilla get units -o name 2>/dev/null | sed 's,.*/,,')" ;;
     explain) words="$kinds" ;;
     token) words="create" ;;
     completion) words="bash zsh fish" ;;

@@ -6,7 +6,8 @@ import { listMachines, machineLabels, machinesNamed, resolveMachine } from '../m
 import type { WireMachine } from '../objects.js';
 import { parseTunnel, sshArguments, sshOptionsOf } from '../ssh/arguments.js';
 import { runSsh } from '../ssh/program.js';
-import { machinesOf, unitName } from '../unit-machines.js';
+import { machinesOf } from '../unit-machines.js';
+import { named } from './fleet/names.js';
 
 export interface SshVerbOptions {
   readonly machine?: string;
@@ -37,9 +38,9 @@ export async function ssh(context: Context, words: readonly string[], options: S
 
 async function targetOf(context: Context, word: string | undefined, { machine, unit }: SshVerbOptions): Promise<WireMachine> {
   if (machine !== undefined) return resolveMachine(context, machine);
-  if (unit !== undefined) return machineOfUnit(context, unitName(unit));
+  if (unit !== undefined) return machineOfUnit(context, named(unit).name);
   if (word === undefined) throw usageError('ssh to where? Name a machine or a unit: ssh MACHINE|UNIT [COMMAND...]');
-  const name = unitName(word);
+  const { name } = named(word);
   const [machines, assignments] = await Promise.all([listMachines(context), assignmentsOf(context, name)]);
   const found = machinesNamed(machines, word);
   if (found.length > 0 && assignments.length > 0) {

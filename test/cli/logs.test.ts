@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { unitName } from '../../cli/unit-machines.js';
 import { inOrder } from '../../cli/verbs/logs.js';
 
 for (const { format, journals, merged } of [
@@ -25,16 +24,4 @@ for (const { format, journals, merged } of [
     const lastWords = inOrder(journals, format).map((line) => line.split(' ').at(-1));
     assert.equal(lastWords.join(' '), merged);
   });
-}
-
-for (const [word, name] of [
-  ['hello', 'hello.service'],
-  ['hello.service', 'hello.service'],
-  ['./units/web.socket', 'web.socket'],
-  ['unit/web', 'web.service'],
-  ['backup.timer', 'backup.timer'],
-  ['my.app', 'my.app.service'],
-  ['x.target', 'x.target'],
-] as const) {
-  test(`unitName: ${word}`, () => assert.equal(unitName(word), name));
 }

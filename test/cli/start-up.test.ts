@@ -50,7 +50,7 @@ test('the program starts with its command line and nothing else', () => {
 
 const fleetVerbs = ['bring', 'stop', 'restart', 'destroy', 'cat'].map((verb) => `fleet/${verb}`);
 
-for (const verb of ['get', 'describe', 'delete', 'wait', 'logs', 'events', 'machines', 'fleet-lists', ...fleetVerbs]) {
+for (const verb of ['get', 'describe', 'delete', 'wait', 'logs', 'status', 'ssh', 'events', 'machines', 'fleet-lists', ...fleetVerbs]) {
   test(`${verb} loads no schema, no YAML and no TLS`, () => {
     const { files, builtins } = loadedWith(`cli/verbs/${verb}.ts`);
     assert.deepEqual(packagesOf(files), []);
