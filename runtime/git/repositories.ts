@@ -128,7 +128,14 @@ class Mirrors implements Repositories {
         '--force',
       ];
       // The ref keeps the commit, and tells the next fetch what is here already.
-      await this.#remote(access, [`--git-dir=${mirror}`, ...words, '--', address, `${commit}:refs/flotilla/${commit}`], {});
+      try {
+        await this.#remote(access, [`--git-dir=${mirror}`, ...words, '--', address, `${commit}:refs/flotilla/${commit}`], {});
+      } catch (error) {
+        // What a git that was ended had received by then lies about under a name of its own.
+        const received = await removeUnfinished(mirror);
+        if (received < this.#limits.maxFetchBytes - 4_096 || !(error instanceof GitError)) throw error;
+        throw new GitError('too-large', `the repository sends more than ${this.#limits.maxFetchBytes} bytes for one commit`);
+      }
       if (!(await this.#has(access, mirror, commit))) throw new GitError('failed', `git fetched commit ${commit}, and it is not there`);
     });
   }
@@ -240,9 +247,7 @@ class Mirrors implements Repositories {
     const needsFiles = credentials.ssh !== undefined || credentials.ca !== undefined;
     const result = needsFiles ? await withPrivateDirectory(this.#secretsDirectory(), run) : await run('');
     if (result.code === 0) return result;
-    const failure = gitFailure('the repository could not be read', result, secretsIn(credentials));
-    if (failure.fault !== 'too-large') throw failure;
-    throw new GitError('too-large', `the repository sends more than ${this.#limits.maxFetchBytes} bytes for one commit`);
+    throw gitFailure('the repository could not be read', result, secretsIn(credentials));
   }
 
   async #run(access: RepositoryAccess, args: readonly string[], options: Partial<RunOptions>): Promise<GitResult> {
@@ -360,17 +365,25 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
+/** Removes packs that were not finished; resolves with the size of the largest. */
+async function removeUnfinished(mirror: string): Promise<number> {
+  const packs = join(mirror, 'objects/pack');
+  const names = (await readdir(packs).catch(() => [])).filter((name) => name.startsWith('tmp_'));
+  const sizes = await Promise.all(names.map((name) => sizeIn(packs, name)));
+  await Promise.all(names.map((name) => rm(join(packs, name), { force: true })));
+  return Math.max(0, ...sizes);
+}
+
+const sizeIn = (directory: string, name: string): Promise<number> =>
+  stat(join(directory, name)).then(
+    ({ size }) => size,
+    () => 0,
+  );
+
 /** Bytes of the packs, which are nearly all of a mirror. */
 async function sizeOf(mirror: string): Promise<number> {
   const packs = join(mirror, 'objects/pack');
   const names = await readdir(packs).catch(() => []);
-  const sizes = await Promise.all(
-    names.map((name) =>
-      stat(join(packs, name)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    ),
-  );
+  const sizes = await Promise.all(names.map((name) => sizeIn(packs, name)));
   return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -93,7 +93,6 @@ export function runGit(run: GitRun): Promise<GitResult> {
 }
 
 const faults: readonly (readonly [RegExp, GitFault])[] = [
-  [/signal 25|file size limit|File too large/i, 'too-large'],
   [
     /authentication failed|could not read (?:username|password)|permission denied|access denied|HTTP (?:401|403)|error: 40[13]|host key verification failed/i,
     'refused',

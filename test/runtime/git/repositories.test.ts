@@ -1,0 +1,270 @@
+/** The wrapper against real repositories, hostile ones among them. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type GitUrl, parseGitUrl } from '../../../api/resources/git-url.js';
+import { systemClock } from '../../../runtime/clock.js';
+import type { GitLimits } from '../../../runtime/git/limits.js';
+import { openRepositories, type RepositoryAccess } from '../../../runtime/git/repositories.js';
+import { GitError, type GitFault } from '../../../runtime/git/run.js';
+import { silentLogger } from '../../../runtime/log.js';
+import { GitRepository, unitFile } from '../../rigs/git-repository.js';
+
+function directory(t: TestContext): string {
+  const made = mkdtempSync(join(tmpdir(), 'flotilla-git-'));
+  t.after(() => rmSync(made, { recursive: true, force: true }));
+  return made;
+}
+
+function open(t: TestContext, limits: Partial<GitLimits> = {}, fileRoots?: readonly string[]) {
+  const at = directory(t);
+  return { at, repositories: openRepositories({ directory: at, fileRoots, clock: systemClock, log: silentLogger, limits }) };
+}
+
+function access(url: string, more: Partial<RepositoryAccess> = {}): RepositoryAccess {
+  const parsed = parseGitUrl(url);
+  assert.ok(!('problem' in parsed), JSON.stringify(parsed));
+  return { url: parsed as GitUrl, timeoutMs: 60_000, ...more };
+}
+
+async function fails(promise: Promise<unknown>, fault: GitFault, message: RegExp): Promise<void> {
+  await assert.rejects(promise, (error) => {
+    assert.ok(error instanceof GitError, String((error as Error).stack));
+    assert.match(error.message, message);
+    assert.equal(error.fault, fault, error.message);
+    return true;
+  });
+}
+
+test('what a ref names, whichever way it is named', async (t) => {
+  const { repositories } = open(t);
+  const repository = new GitRepository(t);
+  const first = repository.write('a', '1').commit();
+  repository.git('tag', 'v1.0.0');
+  repository.git('tag', '--annotate', '--message=two', 'v1.2.0');
+  const second = repository.write('a', '2').commit();
+  repository.git('branch', 'release/1.x', first);
+  repository.git('tag', 'v2.0.0-rc.1');
+  const of = access(repository.url);
+  assert.deepEqual(await repositories.resolve(of, {}), { commit: second, name: 'main' });
+  assert.deepEqual(await repositories.resolve(of, { branch: 'release/1.x' }), { commit: first, name: 'release/1.x' });
+  assert.deepEqual(await repositories.resolve(of, { tag: 'v1.2.0' }), { commit: first, name: 'v1.2.0' }, 'the commit, not the tag object');
+  assert.deepEqual(await repositories.resolve(of, { semver: '>=1.0 <3' }), { commit: first, name: 'v1.2.0' });
+  assert.deepEqual(await repositories.resolve(of, { semver: '>=2.0.0-rc <3' }), { commit: second, name: 'v2.0.0-rc.1' });
+  assert.deepEqual(await repositories.resolve(of, { commit: first }), { commit: first, name: '' });
+  await fails(repositories.resolve(of, { branch: 'mai' }), 'not-found', /no branch "mai"/);
+  await fails(repositories.resolve(of, { semver: '^9' }), 'not-found', /none of the repository's 3 tags/);
+});
+
+test('a commit is fetched alone, listed and read below its path, and nothing is ever written out', async (t) => {
+  const { at, repositories } = open(t);
+  const repository = new GitRepository(t);
+  repository.write('old', 'x'.repeat(100)).commit();
+  const commit = repository.write('prod/web.service', unitFile()).write('prod/deep/a b.yaml', 'ü: 1\n').write('other/x', '').commit();
+  const of = access(repository.url);
+  await repositories.fetch(of, commit);
+  const tree = await repositories.tree(of, commit, ['prod']);
+  assert.deepEqual(
+    tree?.files.map(({ path, kind }) => [path, kind]),
+    [
+      ['deep/a b.yaml', 'file'],
+      ['web.service', 'file'],
+    ],
+  );
+  const contents = await tree.read(tree.files);
+  assert.deepEqual(contents.map(String), ['ü: 1\n', unitFile()]);
+  assert.equal(await repositories.tree(of, commit, ['missing']), undefined);
+  const [mirror = ''] = readdirSync(join(at, 'mirrors'));
+  assert.equal(existsSync(join(at, 'mirrors', mirror, 'shallow')), true, 'history is left where it is');
+  assert.deepEqual(readdirSync(join(at, 'home')), ['gitconfig']);
+});
+
+test('one mirror serves all who read an address; another credential has its own', async (t) => {
+  const { at, repositories } = open(t);
+  const repository = new GitRepository(t);
+  const commits = [repository.write('a', '1').commit(), repository.write('a', '2').commit()];
+  await Promise.all(commits.map((commit) => repositories.fetch(access(repository.url), commit)));
+  assert.equal(readdirSync(join(at, 'mirrors')).length, 1);
+  await repositories.fetch(access(repository.url, { credentialsName: 'other' }), commits[0]!);
+  assert.equal(readdirSync(join(at, 'mirrors')).length, 2);
+});
+
+test('symlinks, submodules, hooks and settings of a repository do nothing', async (t) => {
+  const { repositories } = open(t);
+  const repository = new GitRepository(t);
+  const proof = join(directory(t), 'proof');
+  for (const hook of ['post-checkout', 'pre-auto-gc', 'reference-transaction', 'post-merge']) {
+    repository.write(`.git/hooks/${hook}`, `#!/bin/sh\ntouch ${proof}\n`);
+    spawnSync('chmod', ['+x', join(repository.directory, `.git/hooks/${hook}`)]);
+  }
+  repository
+    .link('passwd', '/etc/passwd')
+    .link('up', '../..')
+    .write('.gitmodules', '[submodule "m"]\n\tpath = m\n\turl = ext::sh -c touch% /tmp/x\n');
+  repository.git('add', '--all');
+  repository.git('update-index', '--add', '--cacheinfo', `160000,${'1'.repeat(40)},m`);
+  repository.git('commit', '--quiet', '--message=hostile');
+  repository.write('.git/hooks/reference-transaction', `#!/bin/sh\ntouch ${proof}\n`);
+  rmSync(proof, { force: true });
+  const commit = repository.head;
+  const of = access(repository.url);
+  await repositories.fetch(of, commit);
+  const tree = await repositories.tree(of, commit, []);
+  assert.deepEqual(
+    tree?.files.map(({ path, kind }) => [path, kind]),
+    [
+      ['.gitmodules', 'file'],
+      ['m', 'submodule'],
+      ['passwd', 'symlink'],
+      ['up', 'symlink'],
+    ],
+  );
+  await fails(repositories.tree(of, commit, ['up']), 'refused', /symbolic link/);
+  await fails(repositories.tree(of, commit, ['m']), 'refused', /submodule/);
+  assert.equal(existsSync(proof), false);
+});
+
+test('what is too large ends: one fetch, one file, all files, a listing', async (t) => {
+  const repository = new GitRepository(t);
+  const noise = Buffer.from(Array.from({ length: 400_000 }, (_, at) => (at * 2_654_435_761) >>> 16).map((value) => value % 251));
+  const commit = repository.write('noise.bin', noise).write('a.yaml', 'a: 1\n').commit();
+  const of = access(repository.url);
+  const small = open(t, { maxFetchBytes: 65_536 });
+  await fails(small.repositories.fetch(of, commit), 'too-large', /more than 65536 bytes/);
+
+  const { repositories } = open(t, { maxFileBytes: 1_000, maxFiles: 1 });
+  await repositories.fetch(of, commit);
+  const tree = await repositories.tree(of, commit, []);
+  assert.ok(tree);
+  await fails(tree.read(tree.files.filter(({ path }) => path === 'noise.bin')), 'too-large', /noise\.bin has 400000 bytes, at most 1000/);
+  const [file] = tree.files;
+  await fails(tree.read([file!, file!]), 'too-large', /2 files to read, at most 1/);
+
+  const lister = open(t, { maxListingBytes: 65_536, maxFetchBytes: 2 ** 26 });
+  for (let at = 0; at < 1_500; at++) repository.write(`many/${'x'.repeat(60)}${at}`, '');
+  const many = repository.commit();
+  await lister.repositories.fetch(of, many);
+  await fails(lister.repositories.tree(of, many, []), 'too-large', /more to say than/);
+});
+
+test('a mirror that has grown too large is dropped and fetched anew', async (t) => {
+  const { at, repositories } = open(t, { maxMirrorBytes: 1 });
+  const repository = new GitRepository(t);
+  const of = access(repository.url);
+  const first = repository.write('a', '1').commit();
+  await repositories.fetch(of, first);
+  const second = repository.write('a', '2').commit();
+  await repositories.fetch(of, second);
+  const [mirror = ''] = readdirSync(join(at, 'mirrors'));
+  assert.deepEqual(readdirSync(join(at, 'mirrors', mirror, 'refs/flotilla')), [second]);
+});
+
+test('a git that hangs is ended with all that it started', async (t) => {
+  const { repositories } = open(t);
+  const server = (await import('node:net')).createServer(() => {});
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const { port } = server.address() as { port: number };
+  await fails(repositories.resolve(access(`http://127.0.0.1:${port}/x.git`, { timeoutMs: 500 }), {}), 'timeout', /longer than 0\.5 s/);
+  const stop = new AbortController();
+  const asked = repositories.resolve(access(`http://127.0.0.1:${port}/x.git`, { signal: stop.signal }), {});
+  setTimeout(() => stop.abort(new Error('stop')), 200);
+  await assert.rejects(asked, /stop/);
+});
+
+test('file:// reads below its roots only, whatever links say, and tells nobody what else there is', async (t) => {
+  const root = directory(t);
+  const inside = new GitRepository(t, root);
+  const outside = new GitRepository(t);
+  inside.write('a', '1').commit();
+  outside.write('a', '1').commit();
+  symlinkSync(outside.directory, join(root, 'link'));
+  const { repositories } = open(t, {}, [root]);
+  assert.equal((await repositories.resolve(access(inside.url), {})).name, 'main');
+  const refusal = /is not a directory below those that this server reads repositories from/;
+  await fails(repositories.resolve(access(outside.url), {}), 'refused', refusal);
+  await fails(repositories.resolve(access(`file://${root}/link`), {}), 'refused', refusal);
+  await fails(repositories.resolve(access('file:///nowhere/at/all'), {}), 'refused', refusal);
+  await fails(open(t, {}, []).repositories.resolve(access(inside.url), {}), 'refused', /started without --git-file-root/);
+});
+
+test('a signature counts only when it is by one of the keys: SSH', async (t) => {
+  const { repositories } = open(t);
+  const keys = directory(t);
+  for (const name of ['ann', 'eve']) spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', join(keys, name)]);
+  const repository = new GitRepository(t);
+  const signedBy = (name: string) => {
+    repository.git('config', 'gpg.format', 'ssh');
+    repository.git('config', 'user.signingkey', join(keys, name));
+    return repository.commit(`by ${name}`, '--gpg-sign');
+  };
+  const [good, bad] = [signedBy('ann'), signedBy('eve')];
+  repository.git('config', '--unset', 'user.signingkey');
+  const unsigned = repository.commit('unsigned', '--no-gpg-sign');
+  const of = access(repository.url);
+  for (const commit of [good, bad, unsigned]) await repositories.fetch(of, commit);
+  const data = new Map([['allowed_signers', Buffer.from(`ann@example.com ${readFileSync(join(keys, 'ann.pub'), 'utf8')}`)]]);
+  assert.equal(await repositories.signer(of, good, data), 'ann@example.com');
+  await fails(repositories.signer(of, bad, data), 'refused', /by none of the keys/);
+  await fails(repositories.signer(of, unsigned, data), 'refused', /is not signed/);
+  await fails(repositories.signer(of, good, new Map()), 'refused', /neither "allowed_signers" nor a GPG key/);
+});
+
+test('a signature counts only when it is by one of the keys: GPG', async (t) => {
+  const { repositories } = open(t);
+  const home = mkdtempSync('/tmp/fl-gpg-');
+  const env = { PATH: process.env.PATH ?? '', HOME: home, GNUPGHOME: home };
+  t.after(() => {
+    spawnSync('gpgconf', ['--kill', 'all'], { env });
+    rmSync(home, { recursive: true, force: true });
+  });
+  const gpg = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync('gpg', ['--batch', '--quiet', ...args], { env });
+    assert.equal(status, 0, String(stderr));
+    return stdout;
+  };
+  for (const name of ['ann', 'eve']) gpg('--passphrase', '', '--quick-generate-key', `${name}@example.com`, 'ed25519', 'sign', 'never');
+  const repository = new GitRepository(t);
+  writeFileSync(join(repository.directory, '.git/gpg'), `#!/bin/sh\nGNUPGHOME=${home} exec gpg "$@"\n`, { mode: 0o755 });
+  repository.git('config', 'gpg.program', join(repository.directory, '.git/gpg'));
+  const signedBy = (name: string) => repository.commit(`by ${name}`, `--gpg-sign=${name}@example.com`);
+  const [good, bad] = [signedBy('ann'), signedBy('eve')];
+  const of = access(repository.url);
+  for (const commit of [good, bad]) await repositories.fetch(of, commit);
+  const data = new Map([['ops.asc', gpg('--armor', '--export', 'ann@example.com')]]);
+  assert.equal(await repositories.signer(of, good, data), 'ann@example.com');
+  await fails(repositories.signer(of, bad, data), 'refused', /by none of the keys/);
+});
+
+test('no secret is left behind, and git itself never sees one as an argument', async (t) => {
+  const { repositories } = open(t);
+  const shm = () => readdirSync('/dev/shm').filter((name) => name.startsWith('flotilla-git-'));
+  const before = new Set(shm());
+  const program = directory(t);
+  const seen = join(program, 'seen');
+  mkdirSync(program, { recursive: true });
+  writeFileSync(
+    join(program, 'ssh'),
+    `#!/bin/sh\necho "$@" > ${seen}\nfor word in "$@"; do case $word in IdentityFile=*) stat -c %a "\${word#IdentityFile=}" >> ${seen};; esac; done\nexit 255\n`,
+    { mode: 0o755 },
+  );
+  const path = process.env.PATH;
+  process.env.PATH = `${program}:${path}`;
+  t.after(() => {
+    process.env.PATH = path;
+  });
+  const credentials = { ssh: { privateKey: Buffer.from('TOP SECRET\n'), knownHosts: Buffer.from('host key\n') } };
+  await assert.rejects(repositories.resolve(access('ssh://git@127.0.0.1/x.git', { credentials }), {}), GitError);
+  const said = readFileSync(seen, 'utf8');
+  assert.doesNotMatch(said, /TOP SECRET/);
+  assert.match(said, /StrictHostKeyChecking=yes/);
+  assert.match(said, /^600$/m);
+  assert.deepEqual(
+    shm().filter((name) => !before.has(name)),
+    [],
+  );
+  assert.equal(statSync(seen).isFile(), true);
+});
