@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { nearest } from '../api/resources/suggest.js';
 import { declareAccess } from './commands/access.js';
 import { declareFleet } from './commands/fleet.js';
+import { declareGit } from './commands/git.js';
 import { declareGlobalOptions } from './commands/global-options.js';
 import { declareMachines } from './commands/machines.js';
 import { declareManifests } from './commands/manifests.js';
@@ -20,6 +21,7 @@ const helpGroups: readonly (readonly [string, readonly string[]])[] = [
   ['Machines from near:', ['status', 'journal', 'ssh']],
   ['What there is:', ['get', 'describe', 'events', 'wait', 'explain']],
   ['Machines:', ['cordon', 'uncordon', 'drain', 'failover']],
+  ['Repositories:', ['sync', 'suspend', 'resume']],
   ['Access:', ['token', 'kubeconfig']],
   [
     'Verbs of fleetctl:',
@@ -62,6 +64,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   declareManifests(program, tools);
   declareReading(program, tools);
   declareMachines(program, tools);
+  declareGit(program, tools);
   declareAccess(program, tools);
   declareFleet(program, tools);
   declareRemote(program, tools);

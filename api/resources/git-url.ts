@@ -26,7 +26,7 @@ export function parseGitUrl(text: string): GitUrl | { readonly problem: string }
   if (text.length > maxGitUrlLength) return { problem: `is longer than ${maxGitUrlLength} characters` };
   if (/[\s\u0000-\u001f\u007f]/u.test(text)) return { problem: 'cannot contain spaces or control characters' };
   if (text.startsWith('-')) return { problem: `cannot begin with "-": git would take it for an option; ${expected}` };
-  if (text.includes('::')) return { problem: `cannot name a remote helper ("::"); ${expected}` };
+  if (/^[A-Za-z0-9+.-]*::/.test(text)) return { problem: `cannot name a remote helper ("::"); ${expected}` };
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
   if (scheme === undefined) return parseScp(text);
   switch (scheme) {

@@ -27,7 +27,14 @@ export function declareManifests(program: Command, { online }: Tools): void {
     .option('--prune', 'show also what apply --prune would delete')
     .option('-l, --selector <selector>', 'labels, with --prune')
     .option('--field-manager <name>', 'as in apply', 'flotilla')
-    .action(online(async (context, options) => (await import('../verbs/diff.js')).diff(context, options)));
+    .option('--git <name>', 'what the next sync of this GitSync would change')
+    .action(
+      online(async (context, options) =>
+        options.git === undefined
+          ? (await import('../verbs/diff.js')).diff(context, options)
+          : (await import('../verbs/git.js')).gitDiff(context, options.git),
+      ),
+    );
 
   program
     .command('scale')

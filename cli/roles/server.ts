@@ -10,6 +10,8 @@ import { openAgentGateway } from '../../api/server/agents/gateway.js';
 import { createApp } from '../../api/server/app.js';
 import { authorize } from '../../api/server/authorize.js';
 import { ConnectionIdentities } from '../../api/server/connection-identity.js';
+import { gitHookRoute } from '../../api/server/git-hooks.js';
+import { gitPreviewRoute } from '../../api/server/git-preview.js';
 import { isLoopback, type Listeners, type ListenSpec, openListeners, parseListen, refusal } from '../../api/server/listeners.js';
 import { openServerRegistry } from '../../api/server/servers.js';
 import { inheritedSockets } from '../../api/server/socket-activation.js';
@@ -17,6 +19,7 @@ import { openPki } from '../../api/server/trust/ca.js';
 import { StartRefused } from '../../api/server/trust/cluster-meta.js';
 import { trustRoutes } from '../../api/server/trust/routes.js';
 import { openTokens } from '../../api/server/trust/tokens.js';
+import { previewSync } from '../../controllers/gitsync/preview.js';
 import { runControllers } from '../../controllers/manager.js';
 import { systemClock } from '../../runtime/clock.js';
 import { openRepositories } from '../../runtime/git/repositories.js';
@@ -119,7 +122,15 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
         server: { name, version },
         servers: () => registry.all(),
         clusterUid: pki.clusterUid,
-        extraPlugins: [gateway.routes, (routes) => routes.add(...trustRoutes({ tokens, pki, urls: () => registry.urls(), log }))],
+        extraPlugins: [
+          gateway.routes,
+          (routes) => routes.add(...trustRoutes({ tokens, pki, urls: () => registry.urls(), log })),
+          (routes) =>
+            routes.add(
+              gitHookRoute({ ...shared, readSecret: git.readSecret }),
+              gitPreviewRoute((gitSync) => previewSync(gitSync, { ...git, cache, door })),
+            ),
+        ],
       });
       let listeners: Listeners | undefined;
       opened.push(() => listeners?.close());

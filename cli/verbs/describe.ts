@@ -73,7 +73,9 @@ function troubleText(conditions: readonly WireCondition[]): string {
 
 /** Caution is bad news when it is true; all others when they are not. What needs no machine to be ready (a template) lacks none. */
 function isTrouble({ type, status }: WireCondition, all: readonly WireCondition[]): boolean {
-  if (type === 'Caution') return status === 'True';
+  if (type === 'Caution' || type === 'Stalled') return status === 'True';
+  // It goes on by itself, and Ready says how far it is.
+  if (type === 'Reconciling') return false;
   if (status === 'True') return false;
   return type !== 'Scheduled' || all.find((condition) => condition.type === 'Ready')?.status !== 'True';
 }
