@@ -29,10 +29,11 @@ const machineOf = (at: number): PlannedMachine => ({
   capacity: { cpuMillis: 64_000, memoryBytes: 2 ** 38 },
 });
 
+const base = { generation: 1, wanted: 'launched', template: false, deleting: false, moving: false } as const;
+
 /** A third without wishes, a third tied to a zone and with requests, a third in sets of 10 that spread over machines. */
 function unitOf(at: number): PlannedUnit {
   const set = Math.floor(at / 30);
-  const base = { generation: 1, wanted: 'launched', template: false, deleting: false, moving: false } as const;
   if (at % 3 === 0) return { ...base, name: `plain-${at}.service`, constraints: unconstrained };
   if (at % 3 === 1) {
     const metadata = new Map([['zone', [zones[at % 4]!]]]);
@@ -45,16 +46,22 @@ function unitOf(at: number): PlannedUnit {
   return { ...base, name: `spread-${set}@${at}.service`, constraints: { ...unconstrained, conflicts: [`spread-${set}@*.service`] } };
 }
 
-function clusterOf(machines: number): World {
+/** Units of a set keep apart by themselves: sets of 10, and one in four of a thousand. */
+function memberOf(at: number): PlannedUnit {
+  const set = at % 4 === 0 ? `large-${Math.floor(at / 4_000)}` : `small-${Math.floor(at / 40)}-${at % 4}`;
+  return { ...base, name: `${set}@${at}.service`, constraints: { ...unconstrained, spread: set } };
+}
+
+function clusterOf(machines: number, make = unitOf): World {
   const world = new World();
   for (let at = 0; at < machines; at++) world.setMachine(machineOf(at));
-  for (let at = 0; at < unitCount; at++) world.setUnit(unitOf(at));
+  for (let at = 0; at < unitCount; at++) world.setUnit(make(at));
   return world;
 }
 
 /** Microseconds per placement, index building included. */
-function planned(machines: number): number {
-  const world = clusterOf(machines);
+function planned(machines: number, make = unitOf): number {
+  const world = clusterOf(machines, make);
   const names = [...world.unitNames()];
   const startedMs = performance.now();
   let placed = 0;
@@ -91,9 +98,13 @@ export async function benchPlacement(): Promise<Row[]> {
   planned(100); // warms the compiler up
   const small: number[] = [];
   const large: number[] = [];
+  const smallSets: number[] = [];
+  const largeSets: number[] = [];
   for (let round = 0; round < rounds; round++) {
     small.push(planned(1_000));
     large.push(planned(10_000));
+    smallSets.push(planned(1_000, memberOf));
+    largeSets.push(planned(10_000, memberOf));
   }
   const [at1k, at10k, naive] = [median(small), median(large), scan(10_000)];
   return [
@@ -104,6 +115,15 @@ export async function benchPlacement(): Promise<Row[]> {
       unit: 'µs each',
       reference: 'the same on 1k machines',
       ratio: at10k / at1k,
+      aim: '≤ 1.5',
+    },
+    { name: 'placement of sets, 1k machines, 20k units', value: median(smallSets), unit: 'µs each' },
+    {
+      name: 'placement of sets, 10k machines, 20k units',
+      value: median(largeSets),
+      unit: 'µs each',
+      reference: 'the same on 1k machines',
+      ratio: median(largeSets) / median(smallSets),
       aim: '≤ 1.5',
     },
     {

@@ -2,6 +2,7 @@
 import type { ClusterCache, Row, StoredObject } from '../../api/objects/ports.js';
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
 import { forceDeleteAnnotation, restartAnnotation } from '../../api/resources/annotations.js';
+import { controllerOf } from '../../api/resources/owners.js';
 import { effectivePlacement } from '../../api/resources/placement.js';
 import type { UnitSpec } from '../../api/resources/unit.js';
 import { isTemplateName, templateNameOf } from '../../api/resources/unit-name.js';
@@ -93,7 +94,9 @@ function readSource(cache: ClusterCache, own: Row<StoredObject>, template: Row<S
   if (!isTemplate && broken === undefined) {
     const templateSpec = template?.value.spec as UnitSpec | undefined;
     const placement = effectivePlacement({ name, spec, text: written, ...(template ? { templateSpec } : {}) });
-    constraints = { ...placement, policy: placement.failover.policy };
+    const owner = controllerOf(metadata);
+    const spread = owner?.kind === 'UnitSet' ? owner.uid : undefined;
+    constraints = { ...placement, policy: placement.failover.policy, ...(spread === undefined ? {} : { spread }) };
     if (placement.problems.length > 0) broken = `its placement cannot be read: ${placement.problems.join('; ')}`;
   }
   return {

@@ -1,5 +1,5 @@
 /**
- * The machines that one class of units may go to, least loaded first: a binary heap whose loads may be out of date. A machine that has
+ * The machines that one class of units may go to, least loaded first: a binary heap whose weights may be out of date. A machine that has
  * become fuller since is found out when it comes to the top; one that has become emptier is told by the list of changed slots. So a
  * placement touches a few entries, however many machines there are.
  */
@@ -11,12 +11,15 @@ export type Picked =
   /** No machine will do: the reasons in sum. */
   | { readonly refused: string; readonly isEmpty: boolean; readonly skipped: number };
 
+/** How many units are on the machine. */
+export const loadOf = (slot: Slot): number => slot.units.size;
+
 export class Candidates {
   readonly #heap: number[] = [];
   /** Slot index → place in the heap, or -1. */
   readonly #at: number[] = [];
-  /** Slot index → load that the heap is ordered by. */
-  readonly #load: number[] = [];
+  /** Slot index → weight that the heap is ordered by. */
+  readonly #weight: number[] = [];
   /** Slot index → why it is not in the heap. */
   readonly #out = new Map<number, string>();
   readonly #outCounts = new Map<string, number>();
@@ -28,20 +31,27 @@ export class Candidates {
     private readonly slots: Slots,
     private readonly isClosed: (slot: Slot) => string | undefined,
     private readonly isCrowded: ((slot: Slot) => string | undefined) | undefined,
+    /** What the machines are ordered by, the smallest first. */
+    private readonly weigh: (slot: Slot) => number = loadOf,
   ) {}
 
-  /** The least loaded machine (ties: smallest id) against which `refuse` has nothing to say. */
-  pick(refuse: (slot: Slot) => string | undefined): Picked {
+  /**
+   * The lightest machine (ties: smallest id) against which `refuse` has nothing to say. With `siblings`, the first one that has none; if
+   * each has some, the lightest of those that have fewest.
+   */
+  pick(refuse: (slot: Slot) => string | undefined, siblings?: (slot: Slot) => number): Picked {
     this.#catchUp();
     const slots = this.slots.all;
     const skipped: number[] = [];
     const reasons: string[] = [];
     let found: Slot | undefined;
+    let fewest = Number.POSITIVE_INFINITY;
     while (this.#heap.length > 0) {
       const index = this.#heap[0]!;
       const slot = slots[index]!;
-      if (slot.units.size !== this.#load[index]) {
-        this.#load[index] = slot.units.size;
+      const weight = this.weigh(slot);
+      if (weight !== this.#weight[index]) {
+        this.#weight[index] = weight;
         this.#down(0);
         continue;
       }
@@ -52,13 +62,15 @@ export class Candidates {
         continue;
       }
       const reason = refuse(slot);
-      if (reason === undefined) {
+      const count = reason === undefined ? (siblings?.(slot) ?? 0) : Number.POSITIVE_INFINITY;
+      if (count < fewest) {
+        fewest = count;
         found = slot;
-        break;
+        if (count === 0) break;
       }
       this.#remove(index);
       skipped.push(index);
-      reasons.push(reason);
+      if (reason !== undefined) reasons.push(reason);
     }
     for (const index of skipped) this.#insert(index);
     if (found) return { slot: found, skipped: skipped.length };
@@ -102,7 +114,7 @@ export class Candidates {
       this.#insert(index);
       return;
     }
-    this.#load[index] = slot.units.size;
+    this.#weight[index] = this.weigh(slot);
     this.#down(this.#up(at));
   }
 
@@ -113,7 +125,7 @@ export class Candidates {
   }
 
   #insert(index: number): void {
-    this.#load[index] = this.slots.all[index]!.units.size;
+    this.#weight[index] = this.weigh(this.slots.all[index]!);
     this.#heap.push(index);
     this.#at[index] = this.#heap.length - 1;
     this.#up(this.#heap.length - 1);
@@ -131,9 +143,9 @@ export class Candidates {
   }
 
   #before(a: number, b: number): boolean {
-    const loadA = this.#load[a]!;
-    const loadB = this.#load[b]!;
-    return loadA !== loadB ? loadA < loadB : this.slots.all[a]!.id < this.slots.all[b]!.id;
+    const weightA = this.#weight[a]!;
+    const weightB = this.#weight[b]!;
+    return weightA !== weightB ? weightA < weightB : this.slots.all[a]!.id < this.slots.all[b]!.id;
   }
 
   #up(from: number): number {

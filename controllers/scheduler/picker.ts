@@ -2,7 +2,7 @@
  * Finds the least loaded machine for a unit without asking all of them: units that select machines in the same way share a queue, and a
  * unit that found none looks only at what has changed since.
  */
-import { Candidates, type Picked } from './candidates.js';
+import { Candidates, loadOf, type Picked } from './candidates.js';
 import { closed, selectionKey } from './match.js';
 import type { Slot, Slots } from './slots.js';
 import type { Constraints, PlannedUnit } from './types.js';
@@ -18,9 +18,10 @@ export interface Seeker {
 export function seekerOf(unit: PlannedUnit): Seeker {
   const { constraints } = unit;
   const selection = selectionKey(constraints);
-  const { cpuMillis, memoryBytes } = constraints.requests;
-  const plain = constraints.conflicts.length === 0 && cpuMillis === 0 && memoryBytes === 0;
-  const klass = plain ? selection : `${selection} ${JSON.stringify([constraints.conflicts, cpuMillis, memoryBytes])}`;
+  const { conflicts, requests, spread } = constraints;
+  const { cpuMillis, memoryBytes } = requests;
+  const plain = conflicts.length === 0 && cpuMillis === 0 && memoryBytes === 0 && spread === undefined;
+  const klass = plain ? selection : `${selection} ${JSON.stringify([conflicts, cpuMillis, memoryBytes, spread ?? null])}`;
   return { unit, selection, klass };
 }
 
@@ -32,6 +33,9 @@ export const pickerLimits = {
   /** Units that may look at all machines again in one pass only to say why they still find none. */
   sumsPerPass: 200,
 };
+
+/** One sibling weighs more than all units that a machine can have. */
+const siblingWeight = 2 ** 24;
 
 export class Picker {
   readonly #queues = new Map<string, Candidates>();
@@ -46,6 +50,8 @@ export class Picker {
     private readonly slots: Slots,
     /** What stands against any unit of these constraints there, whatever its name. */
     private readonly crowded: (constraints: Constraints, self: string, slot: Slot) => string | undefined,
+    /** How many units of a set are there. */
+    private readonly siblings: (spread: string, slot: Slot) => number,
     limits: Partial<typeof pickerLimits>,
   ) {
     this.#limits = { ...pickerLimits, ...limits };
@@ -79,9 +85,8 @@ export class Picker {
       }
       this.#sumsLeft--;
     }
-    const queue = this.#queue(seeker);
-    const picked = queue.pick(refuse);
-    if (picked.skipped > this.#limits.manySkips) this.#crowdedClasses.add(seeker.klass);
+    const picked = this.#pick(seeker, refuse);
+    if (picked.skipped > this.#limits.manySkips) this.#giveOwnIndex(seeker.klass);
     if ('slot' in picked) this.#refused.delete(name);
     else this.#refused.set(name, { seeker, version: this.slots.version, picked });
     return picked;
@@ -89,18 +94,34 @@ export class Picker {
 
   /** The least loaded machine among those that suit the first of a group. */
   pickForGroup(first: Seeker, refuse: (slot: Slot) => string | undefined): Picked {
-    return this.#queue(first).pick(refuse);
+    return this.#pick(first, refuse);
+  }
+
+  #pick(seeker: Seeker, refuse: (slot: Slot) => string | undefined): Picked {
+    const { spread } = seeker.unit.constraints;
+    // In an index of the set's own the lightest machine is the one with the fewest siblings.
+    if (spread === undefined || this.#crowdedClasses.has(seeker.klass)) return this.#queue(seeker).pick(refuse);
+    return this.#queue(seeker).pick(refuse, (slot) => this.siblings(spread, slot));
+  }
+
+  #giveOwnIndex(klass: string): void {
+    this.#crowdedClasses.delete(klass);
+    this.#crowdedClasses.add(klass);
+    if (this.#crowdedClasses.size > this.#limits.queues) this.#crowdedClasses.delete(this.#crowdedClasses.values().next().value!);
   }
 
   #queue({ unit: { constraints }, selection, klass }: Seeker): Candidates {
-    // An index by what units conflict with is worth its price only where many machines are in their way.
+    // An index by what units conflict with, or by where their siblings are, is worth its price only where many machines are in their way.
     const key = this.#crowdedClasses.has(klass) ? klass : selection;
     let queue = this.#queues.get(key);
     if (queue) this.#queues.delete(key);
     else {
       // No name here: nobody is called '', and a class answers for all its units.
       const isCrowded = key === selection ? undefined : (slot: Slot) => this.crowded(constraints, '', slot);
-      queue = new Candidates(this.slots, (slot) => closed(constraints, slot.machine!), isCrowded);
+      const { spread } = constraints;
+      const weigh =
+        key === selection || spread === undefined ? loadOf : (slot: Slot) => this.siblings(spread, slot) * siblingWeight + loadOf(slot);
+      queue = new Candidates(this.slots, (slot) => closed(constraints, slot.machine!), isCrowded, weigh);
       if (this.#queues.size >= this.#limits.queues) this.#queues.delete(this.#queues.keys().next().value!);
     }
     this.#queues.set(key, queue);

@@ -12,6 +12,8 @@ export interface Slot {
   /** Those of them with `conflicts`, and with `replaces`. */
   readonly conflicting: Set<string>;
   readonly replacing: Set<string>;
+  /** Set that keeps apart → how many of its units are here. */
+  readonly siblings: Map<string, number>;
   cpuMillis: number;
   memoryBytes: number;
 }
@@ -37,6 +39,7 @@ export class Slots {
         units: new Set(),
         conflicting: new Set(),
         replacing: new Set(),
+        siblings: new Map(),
         cpuMillis: 0,
         memoryBytes: 0,
       };

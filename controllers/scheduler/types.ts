@@ -21,6 +21,8 @@ export interface Constraints {
   /** 0 = asks for nothing. */
   readonly requests: { readonly cpuMillis: number; readonly memoryBytes: number };
   readonly policy: FailoverPolicy;
+  /** Units with the same word keep apart as far as they can: uid of the UnitSet that they belong to. */
+  readonly spread?: string | undefined;
 }
 
 export const unconstrained: Constraints = {

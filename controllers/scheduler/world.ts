@@ -22,7 +22,8 @@ export class World {
   readonly #picker: Picker;
 
   constructor(limits: Partial<typeof pickerLimits> = {}) {
-    this.#picker = new Picker(this.#slots, (constraints, self, slot) => this.crowded(constraints, self, slot), limits);
+    const crowded = (constraints: Constraints, self: string, slot: Slot) => this.crowded(constraints, self, slot);
+    this.#picker = new Picker(this.#slots, crowded, (spread, slot) => slot.siblings.get(spread) ?? 0, limits);
   }
 
   // --- machines -------------------------------------------------------------------------------------------------------------------
@@ -148,6 +149,7 @@ export class World {
     slot.units.add(name);
     if (constraints.conflicts.length > 0) slot.conflicting.add(name);
     if (constraints.replaces.length > 0) slot.replacing.add(name);
+    if (constraints.spread !== undefined) slot.siblings.set(constraints.spread, (slot.siblings.get(constraints.spread) ?? 0) + 1);
     slot.cpuMillis += constraints.requests.cpuMillis;
     slot.memoryBytes += constraints.requests.memoryBytes;
   }
@@ -156,6 +158,11 @@ export class World {
     slot.units.delete(name);
     slot.conflicting.delete(name);
     slot.replacing.delete(name);
+    if (constraints.spread !== undefined) {
+      const left = (slot.siblings.get(constraints.spread) ?? 0) - 1;
+      if (left > 0) slot.siblings.set(constraints.spread, left);
+      else slot.siblings.delete(constraints.spread);
+    }
     slot.cpuMillis -= constraints.requests.cpuMillis;
     slot.memoryBytes -= constraints.requests.memoryBytes;
     this.#slots.changed(slot);
@@ -238,7 +245,7 @@ export class World {
     this.#picker.beginPass();
   }
 
-  /** The least loaded machine for this unit against which `refuse` has nothing to say. */
+  /** The least loaded machine for this unit against which `refuse` has nothing to say; units of a set prefer one without siblings. */
   pick(name: string, refuse: (slot: Slot) => string | undefined): Picked {
     return this.#picker.pick(this.#units.get(name)!, refuse);
   }

@@ -47,8 +47,9 @@ const anyUnit = (name: string): fc.Arbitrary<PlannedUnit> =>
       tolerant: fc.boolean(),
       cpuMillis: fc.constantFrom(0, 0, 600),
       policy: fc.constantFrom('atLeastOnce', 'atLeastOnce', 'stay'),
+      set: fc.constantFrom(undefined, 's', 't'),
     })
-    .map(({ wanted, generation, zone, conflicts, replaces, machineOf, machineID, isGlobal, tolerant, cpuMillis, policy }) =>
+    .map(({ wanted, generation, zone, conflicts, replaces, machineOf, machineID, isGlobal, tolerant, cpuMillis, policy, set }) =>
       unit(name, {
         wanted: wanted as PlannedUnit['wanted'],
         generation,
@@ -62,6 +63,7 @@ const anyUnit = (name: string): fc.Arbitrary<PlannedUnit> =>
         tolerations: tolerant ? [{ key: 't', operator: 'Exists' }] : [],
         requests: { cpuMillis, memoryBytes: 0 },
         policy: policy as 'atLeastOnce' | 'stay',
+        ...(set ? { spread: set } : {}),
       }),
     );
 
@@ -321,6 +323,9 @@ function scan(world: World, machines: readonly PlannedMachine[], { name, constra
       (constraints.requests.cpuMillis === 0 || sum + constraints.requests.cpuMillis <= at.capacity!.cpuMillis)
     );
   });
-  const load = (at: PlannedMachine) => [...world.unitNames()].filter((other) => world.copiesOf(other).has(at.id)).length;
-  return fits.sort((a, b) => load(a) - load(b) || (a.id < b.id ? -1 : 1))[0]?.id;
+  const there = (at: PlannedMachine) => [...world.unitNames()].filter((other) => world.copiesOf(other).has(at.id));
+  const load = (at: PlannedMachine) => there(at).length;
+  const siblings = (at: PlannedMachine) =>
+    constraints.spread === undefined ? 0 : there(at).filter((other) => world.unit(other)!.constraints.spread === constraints.spread).length;
+  return fits.sort((a, b) => siblings(a) - siblings(b) || load(a) - load(b) || (a.id < b.id ? -1 : 1))[0]?.id;
 }

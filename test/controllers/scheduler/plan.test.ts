@@ -45,6 +45,37 @@ const cases: readonly Case[] = [
     says: { a: 'place m1' },
   },
 
+  // --- sets -----------------------------------------------------------------------------------------------------------------------
+  {
+    name: 'units of a set keep apart first, and look for the least loaded machine then',
+    machines: three,
+    units: { o1: {}, o2: {}, o3: {}, w1: { spread: 'w' }, w2: { spread: 'w' }, w3: { spread: 'w' }, w4: { spread: 'w' } },
+    on: { o1: 'm1', o2: 'm1', o3: 'm1' },
+    says: {
+      o1: 'stay m1',
+      o2: 'stay m1',
+      o3: 'stay m1',
+      w1: 'place m2',
+      w2: 'place m3',
+      w3: 'place m1',
+      w4: 'place m2',
+    },
+  },
+  {
+    name: 'a unit of a set goes where fewest siblings are among the machines that take it',
+    machines: { m1: { cordoned: true }, m2: {}, m3: {} },
+    units: { w1: { spread: 'w' }, w2: { spread: 'w' }, w3: { spread: 'w' }, o1: {}, w4: { spread: 'w' }, v1: { spread: 'v' } },
+    on: { w1: 'm2', w2: 'm2', w3: 'm3', o1: 'm3' },
+    says: { w1: 'stay m2', w2: 'stay m2', w3: 'stay m3', o1: 'stay m3', w4: 'place m3', v1: 'place m2' },
+  },
+  {
+    name: 'a unit of a set whose machine is lost goes where no sibling is',
+    machines: { m1: { health: 'lost' }, m2: {}, m3: {}, m4: {} },
+    units: { w1: { spread: 'w' }, w2: { spread: 'w' }, w3: { spread: 'w' }, o1: {} },
+    on: { w1: 'm1', w2: 'm2', w3: 'm3', o1: 'm4' },
+    says: { w1: 'place m4, given up on m1', w2: 'stay m2', w3: 'stay m3', o1: 'stay m4' },
+  },
+
   // --- MachineID, metadata, selectors ---------------------------------------------------------------------------------------------
   { name: 'machineID in full', machines: three, units: { a: { machineID: id('m2') } }, says: { a: 'place m2' } },
   { name: 'machineID as its first 8 characters', machines: three, units: { a: { machineID: 'm3000000' } }, says: { a: 'place m3' } },
