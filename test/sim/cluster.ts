@@ -195,6 +195,14 @@ export class SimCluster {
     await this.store.commit({ compares: [{ key, modRevision: entry.modRevision }], operations: [{ do: 'put', key, value }] });
   }
 
+  /** What is stored of an object becomes nothing that anybody can read. */
+  async damage(plural: string, name: string): Promise<void> {
+    const key = this.keys.object(plural, name);
+    const { entry } = await this.store.get(key);
+    assert.ok(entry, `${plural}/${name} exists`);
+    await this.store.commit({ compares: [{ key, modRevision: entry.modRevision }], operations: [{ do: 'put', key, value: 'x' }] });
+  }
+
   remove(name: string): Promise<void> {
     return this.touch('units', name, ({ metadata }) => {
       metadata.deletionTimestamp = '2026-01-01T00:00:01Z';

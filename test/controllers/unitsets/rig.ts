@@ -39,3 +39,8 @@ export const conditionOf = (sim: SimCluster, name: string, type: string): string
 /** Units of each machine, as `a: web@1, web@3`. */
 export const machinesOf = (sim: SimCluster): Record<string, string[]> =>
   Object.fromEntries([...sim.agents.values()].map(({ name, running }) => [name, [...running.keys()].sort()]));
+
+export async function scale(sim: SimCluster, name: string, replicas: number): Promise<void> {
+  await door(sim).patch('unitsets', name, { type: 'merge', body: { spec: { replicas } } }, { manager: 'kubectl' });
+  await sim.rest();
+}
