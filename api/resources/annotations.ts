@@ -15,6 +15,16 @@ export const forceDeleteAnnotation = 'flotilla.dev/force-delete';
 /** On a Unit: its change asks for one restart (SEMANTICS 11). The value is the time at which `flotilla restart` asked, ISO 8601. */
 export const restartAnnotation = 'flotilla.dev/restarted-at';
 
+/** The same for the copy on one machine, by its id: `restarted-at.flotilla.dev/<id>`. The later one of both counts there. */
+export const machineRestartAnnotation = (machine: string): string => `${machineRestartPrefix}${machine}`;
+const machineRestartPrefix = 'restarted-at.flotilla.dev/';
+
+/** The restart that the annotations ask for on that machine; undefined when they ask for none. */
+export function restartAskedFor(annotations: Readonly<Record<string, string>>, machine: string): string | undefined {
+  const [everywhere, there] = [annotations[restartAnnotation], annotations[machineRestartAnnotation(machine)]];
+  return there !== undefined && (everywhere === undefined || there > everywhere) ? there : everywhere;
+}
+
 /** On a GitSync: sync now. Any new value; its status says which one was carried out last. */
 export const reconcileRequestedAnnotation = 'flotilla.dev/reconcile-requested-at';
 

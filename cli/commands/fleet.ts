@@ -58,9 +58,11 @@ export function declareFleet(program: Command, { online }: Tools): void {
       ),
       'run again',
     ),
-  ).action(
-    online(async (context, words: string[], options) => (await import('../verbs/fleet/restart.js')).restart(context, words, options)),
-  );
+  )
+    .option('--machine <machine>', 'only there: id, beginning of the id, or hostname')
+    .action(
+      online(async (context, words: string[], options) => (await import('../verbs/fleet/restart.js')).restart(context, words, options)),
+    );
 
   forcing(
     blocking(

@@ -3,6 +3,7 @@
  * machine to machine: the next one is touched when all that have it already were seen active, or finished (SEMANTICS 12).
  */
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
+import { restartAskedFor } from '../../api/resources/annotations.js';
 import type { AssignmentSpec } from '../../api/resources/assignment.js';
 import { shortId } from '../scheduler/match.js';
 import { inSum, machines } from '../scheduler/reasons.js';
@@ -40,7 +41,8 @@ export function planPair(
 /** It would restart what runs there. */
 function isDisruptive(before: AssignmentSpec, source: UnitSource): boolean {
   if (!source.text || before.wanted !== 'launched' || source.planned.wanted !== 'launched') return false;
-  return before.textHash !== source.text.hash || (source.restart !== undefined && source.restart !== before.restart);
+  const restart = restartAskedFor(source.annotations, before.machine);
+  return before.textHash !== source.text.hash || (restart !== undefined && restart !== before.restart);
 }
 
 export interface Rollout {

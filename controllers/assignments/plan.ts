@@ -5,6 +5,7 @@
  * agent has stopped, or is stopping, is never mistaken for something that should run.
  */
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
+import { restartAskedFor } from '../../api/resources/annotations.js';
 import type { AssignmentSpec } from '../../api/resources/assignment.js';
 import type { ControllerEvent } from '../events.js';
 import { shortId } from '../scheduler/match.js';
@@ -121,7 +122,7 @@ function keptInStep({ row }: CopyFacts, source: UnitSource, verdict: Verdict | u
 export function inStep(before: AssignmentSpec, source: UnitSource, start: boolean): AssignmentSpec {
   const { template: _old, restart: oldRestart, ...rest } = before;
   const { hash, template } = source.text!;
-  const restart = source.restart ?? oldRestart;
+  const restart = restartAskedFor(source.annotations, before.machine) ?? oldRestart;
   return {
     ...rest,
     generation: source.generation,

@@ -1,7 +1,7 @@
 /** What a Unit asks for, read from the cache: its text, its template's where it follows one (SEMANTICS 9), and where it may run. */
 import type { ClusterCache, Row, StoredObject } from '../../api/objects/ports.js';
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
-import { forceDeleteAnnotation, restartAnnotation } from '../../api/resources/annotations.js';
+import { forceDeleteAnnotation } from '../../api/resources/annotations.js';
 import { controllerOf } from '../../api/resources/owners.js';
 import { effectivePlacement } from '../../api/resources/placement.js';
 import type { UnitSpec } from '../../api/resources/unit.js';
@@ -18,7 +18,7 @@ export interface UnitSource {
     readonly hash: string;
     readonly template?: { readonly name: string; readonly uid: string; readonly generation: number };
   };
-  readonly restart?: string;
+  readonly annotations: Readonly<Record<string, string>>;
   readonly forced: boolean;
   readonly finalizers: readonly string[];
   readonly planned: PlannedUnit;
@@ -104,7 +104,7 @@ function readSource(cache: ClusterCache, own: Row<StoredObject>, template: Row<S
     uid,
     generation,
     ...(hash === undefined || broken !== undefined ? {} : { text: textOf(hash, template) }),
-    ...(annotations[restartAnnotation] === undefined ? {} : { restart: annotations[restartAnnotation] }),
+    annotations,
     // `kubectl delete --force --grace-period=0` and `flotilla delete --force` say it in the object, other clients with the annotation.
     forced: metadata.deletionGracePeriodSeconds === 0 || annotations[forceDeleteAnnotation] !== undefined,
     finalizers,

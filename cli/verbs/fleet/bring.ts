@@ -1,5 +1,4 @@
 /** `submit`, `load`, `start`: units from files, templates or the cluster into the state that the verb names. */
-import { restartAnnotation } from '../../../api/resources/annotations.js';
 import { isTemplateName, templateNameOf } from '../../../api/resources/unit-name.js';
 import { assignmentsOf } from '../../assignments.js';
 import type { Context } from '../../context.js';
@@ -7,12 +6,12 @@ import { CliError, exitCode } from '../../exit.js';
 import { followObjects } from '../../following.js';
 import { respectGitSync } from '../../gitsync-owner.js';
 import { machineLabels } from '../../machines.js';
-import type { WireObject } from '../../objects.js';
+import { conditionOf, type WireObject } from '../../objects.js';
 import { printLine, say } from '../../output.js';
 import { type Named, unitsNamed } from './names.js';
 import { failedCopy, isGlobal, type Outcome, outcomeOf } from './outcome.js';
 import { type BringingVerb, type Planned, planUnit, verbs } from './plan.js';
-import { currentRuns, type Runs, untilNewRuns } from './runs.js';
+import { askRestart, type Restart, untilNewRuns } from './runs.js';
 import { withStandardInput } from './standard-input.js';
 import { checkText, localCandidate } from './unit-texts.js';
 import { allNames, createUnit, eachOf, machineWords, patchUnit, readUnits, unitLine } from './units.js';
@@ -33,8 +32,8 @@ interface Written {
   readonly name: string;
   readonly unit: WireObject;
   readonly isChanged: boolean;
-  /** Set when it was started once more without any other change: when, and what ran before. */
-  readonly anew?: { readonly restart: string; readonly before: Runs };
+  /** Set when it was started once more without any other change. */
+  readonly anew?: Restart;
 }
 
 export async function bring(context: Context, verb: BringingVerb, given: readonly string[], flags: BringFlags): Promise<number> {
@@ -104,7 +103,8 @@ async function planned(
       const unit = await unlessLeaving(context, units.get(name));
       const template = units.get(templateNameOf(name) ?? '');
       const local = text === undefined ? await localCandidate(one) : ({ text, from: 'standard input', kind: 'file' } as const);
-      const step = planUnit({ name, unit, template, local }, verb, replace);
+      const failedOn = verb === 'start' && unit && isGlobal(unit) ? await failedMachines(context, unit) : [];
+      const step = planUnit({ name, unit, template, local, failedOn }, verb, replace);
       const from = step.change.do === 'create' || step.change.do === 'patch' ? step.change.from : undefined;
       if (from && from.kind !== 'template in the cluster') {
         try {
@@ -117,6 +117,13 @@ async function planned(
       return { name, unit, ...step };
     }),
   );
+}
+
+/** Where a global unit that is wanted started has failed. */
+async function failedMachines(context: Context, unit: WireObject): Promise<string[]> {
+  if (conditionOf(unit, 'Ready')?.status === 'True') return [];
+  const copies = await assignmentsOf(context, unit.metadata.name);
+  return copies.filter(({ spec, status }) => spec.remove === undefined && status?.active === 'failed').map(({ spec }) => spec.machine);
 }
 
 /** A unit that is being deleted is as good as none, once it is gone: `destroy --no-block` and then `start` is a common pair. */
@@ -142,10 +149,8 @@ async function write(context: Context, { name, unit, change }: Step): Promise<Wr
     case 'patch':
       return { name, unit: await patchUnit(context, name, { spec: change.spec }), isChanged: true };
     case 'start again': {
-      const before = await currentRuns(context, name);
-      const restart = new Date().toISOString();
-      const patched = await patchUnit(context, name, { metadata: { annotations: { [restartAnnotation]: restart } } });
-      return { name, unit: patched, isChanged: true, anew: { restart, before } };
+      const anew = await askRestart(context, unit!, change.machines);
+      return { name, unit: anew.unit, isChanged: true, anew };
     }
     case 'nothing':
     case 'refuse':
@@ -158,7 +163,7 @@ async function untilBrought(context: Context, verb: 'load' | 'start', units: rea
   const written = new Map(units.map((one) => [one.name, one]));
   const machine = machineWords(context);
   const endAtMs = Date.now() + limitMs;
-  await Promise.all(units.map(({ name, anew }) => anew && untilNewRuns(context, name, anew.before, anew.restart, { limitMs })));
+  await Promise.all(units.map(({ anew }) => anew && untilNewRuns(context, anew, limitMs)));
   return untilSettled(
     context,
     [...written.keys()],

@@ -17,13 +17,15 @@ export interface Found {
   /** In the cluster. */
   readonly template: WireObject | undefined;
   readonly local: Candidate | undefined;
+  /** Machines on which a global unit has failed. */
+  readonly failedOn?: readonly string[];
 }
 
 export type Change =
   | { readonly do: 'create'; readonly spec: { readonly desiredState: DesiredState; readonly content: string }; readonly from: Candidate }
   | { readonly do: 'patch'; readonly spec: Readonly<Record<string, unknown>>; readonly from?: Candidate }
   /** Wanted already, and its run is over: started once more. */
-  | { readonly do: 'start again' }
+  | { readonly do: 'start again'; readonly machines?: readonly string[] }
   | { readonly do: 'nothing' }
   | { readonly do: 'refuse'; readonly why: string };
 
@@ -35,7 +37,7 @@ export interface Planned {
 }
 
 export function planUnit(found: Found, verb: BringingVerb, replace: boolean): Planned {
-  const { name, unit, template, local } = found;
+  const { name, unit, template, local, failedOn = [] } = found;
   const wanted = isTemplateName(name) ? 'inactive' : verbs[verb];
   if (unit === undefined) return planNew(found, wanted, replace);
 
@@ -54,6 +56,7 @@ export function planUnit(found: Found, verb: BringingVerb, replace: boolean): Pl
   const state = verb === 'submit' || before === wanted ? {} : { desiredState: wanted };
   if (replace && differs) return { change: { do: 'patch', spec: { ...state, content: local.text, sections: null }, from: local } };
   if (Object.keys(state).length > 0) return { change: { do: 'patch', spec: state }, ...said };
+  if (verb === 'start' && failedOn.length > 0) return { change: { do: 'start again', machines: failedOn }, ...said };
   if (verb === 'start' && hasEnded(unit)) return { change: { do: 'start again' }, ...said };
   return { change: { do: 'nothing' }, ...said };
 }

@@ -1,38 +1,41 @@
 /** `restart`: a new process in place of the old one, seen by its InvocationID; one machine after the other for a global unit. */
-import { restartAnnotation } from '../../../api/resources/annotations.js';
 import { isTemplateName } from '../../../api/resources/unit-name.js';
 import type { Context } from '../../context.js';
 import { CliError, exitCode } from '../../exit.js';
 import { respectGitSync } from '../../gitsync-owner.js';
-import { machineLabels } from '../../machines.js';
-import type { WireObject } from '../../objects.js';
+import { machineLabel, machineLabels, resolveMachine } from '../../machines.js';
+import type { WireMachine, WireObject } from '../../objects.js';
 import { printLine, say } from '../../output.js';
 import { judged } from './bring.js';
 import { unitsNamed } from './names.js';
 import { isGlobal, outcomeOf } from './outcome.js';
-import { currentRuns, type Runs, untilNewRuns } from './runs.js';
+import { askRestart, type Restart, untilNewRuns } from './runs.js';
 import { withStandardInput } from './standard-input.js';
 import type { StopFlags } from './stop.js';
 import { allNames, eachOf, machineWords, missingUnits, patchUnit, readUnits, unitLine } from './units.js';
 import { blockMs, codeOf, type Ended, untilSettled } from './waiting.js';
 
+export interface RestartFlags extends StopFlags {
+  readonly machine?: string;
+}
+
+/** What was written for one unit; without `restart` it was not started yet, and is started. */
 interface Asked {
   readonly name: string;
   readonly unit: WireObject;
-  readonly before: Runs;
-  /** Absent for a unit that was not started yet: it is started. */
-  readonly restart?: string;
+  readonly restart?: Restart;
 }
 
-export async function restart(context: Context, given: readonly string[], flags: StopFlags): Promise<number> {
+export async function restart(context: Context, given: readonly string[], flags: RestartFlags): Promise<number> {
   const limitMs = blockMs(flags);
   const { words } = await withStandardInput(given, false);
   const names = (await unitsNamed(words, () => allNames(context))).map(({ name }) => name);
   const units = await readUnits(context, names);
   let hadError = await missingUnits(context, names, units);
+  const machine = flags.machine === undefined ? undefined : await resolveMachine(context, flags.machine);
   const wanted: WireObject[] = [];
   for (const unit of units.values()) {
-    const problem = whyNot(unit);
+    const problem = whyNot(unit) ?? (machine && whyNotThere(unit, machine));
     if (problem === undefined) wanted.push(unit);
     else {
       hadError = true;
@@ -42,7 +45,7 @@ export async function restart(context: Context, given: readonly string[], flags:
   respectGitSync(wanted, flags.force ?? false);
 
   const asked: Asked[] = [];
-  for (const outcome of await eachOf(wanted, (unit) => ask(context, unit))) {
+  for (const outcome of await eachOf(wanted, (unit) => ask(context, unit, machine?.metadata.name))) {
     if (outcome instanceof CliError) {
       hadError = true;
       say(`Error restarting units: ${outcome.message}`);
@@ -62,24 +65,23 @@ function whyNot({ metadata: { name, deletionTimestamp }, spec }: WireObject): st
   return spec?.desiredState === 'inactive' ? `Unable to restart unit ${name} in state inactive` : undefined;
 }
 
-async function ask(context: Context, unit: WireObject): Promise<Asked> {
+function whyNotThere({ metadata: { name }, status }: WireObject, machine: WireMachine): string | undefined {
+  const where = status?.machine as string | undefined;
+  if (where === undefined || where === machine.metadata.name) return undefined;
+  return `Unable to restart unit ${name} on machine ${machineLabel(machine)}: it is on machine ${where.slice(0, 8)}`;
+}
+
+async function ask(context: Context, unit: WireObject, machine: string | undefined): Promise<Asked> {
   const { name } = unit.metadata;
-  if (unit.spec?.desiredState === 'loaded') {
-    return { name, unit: await patchUnit(context, name, { spec: { desiredState: 'launched' } }), before: new Map() };
-  }
-  const before = await currentRuns(context, name);
-  const at = new Date().toISOString();
-  const patched = await patchUnit(context, name, { metadata: { annotations: { [restartAnnotation]: at } } });
-  return { name, unit: patched, before, restart: at };
+  if (unit.spec?.desiredState === 'loaded') return { name, unit: await patchUnit(context, name, { spec: { desiredState: 'launched' } }) };
+  const restart = await askRestart(context, unit, machine !== undefined && isGlobal(unit) ? [machine] : undefined);
+  return { name, unit: restart.unit, restart };
 }
 
 async function untilRestarted(context: Context, asked: readonly Asked[], limitMs: number): Promise<Ended['end'][]> {
   const endAtMs = Date.now() + limitMs;
   const late = await Promise.all(
-    asked.map(async ({ name, before, restart: at }) => ({
-      name,
-      machines: at === undefined ? [] : await untilNewRuns(context, name, before, at, { limitMs }),
-    })),
+    asked.map(async ({ name, restart: one }) => ({ name, machines: one ? await untilNewRuns(context, one, limitMs) : [] })),
   );
   const ends: Ended['end'][] = [];
   for (const { name, machines } of late) {
