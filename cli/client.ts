@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { CliError, usageError } from './exit.js';
+import { say } from './output.js';
 
 export interface ClientOptions {
   /** unix:///path (or just /path), https://host:port or http://127.0.0.1:port */
@@ -11,6 +12,8 @@ export interface ClientOptions {
   readonly keyFile?: string;
   /** A socket on this computer that leads to the endpoint, and what stands between. */
   readonly via?: Via;
+  /** Whether each request and the beginning of its answer are told on stderr. */
+  readonly debug?: boolean;
   /** Milliseconds that one request may take until its answer begins; streams are not limited. */
   readonly requestTimeoutMs: number;
 }
@@ -64,6 +67,7 @@ export class Client {
   readonly #endpoint: string;
   readonly #via: Via | undefined;
   readonly #timeoutMs: number;
+  readonly #isTalkative: boolean;
   readonly #open: () => Promise<Route>;
   #route: Promise<Route> | undefined;
 
@@ -71,6 +75,7 @@ export class Client {
     this.#endpoint = options.endpoint;
     this.#via = options.via;
     this.#timeoutMs = options.requestTimeoutMs;
+    this.#isTalkative = options.debug ?? false;
     this.#open = routeTo(options);
   }
 
@@ -107,11 +112,14 @@ export class Client {
     const query = new URLSearchParams();
     for (const [key, value] of Object.entries(request.query ?? {})) if (value !== undefined) query.set(key, String(value));
     const body = request.body === undefined ? undefined : typeof request.body === 'string' ? request.body : JSON.stringify(request.body);
+    const method = request.method ?? 'GET';
+    const whole = query.size > 0 ? `${path}?${query}` : path;
+    const begunAtMs = Date.now();
     return new Promise((resolve, reject) => {
       const req = send({
         ...target,
-        method: request.method ?? 'GET',
-        path: query.size > 0 ? `${path}?${query}` : path,
+        method,
+        path: whole,
         headers: {
           accept: request.accept ?? 'application/json',
           'user-agent': 'flotilla',
@@ -124,6 +132,7 @@ export class Client {
       const timer = setTimeout(() => req.destroy(new Error(`no answer within ${this.#timeoutMs / 1_000} s`)), this.#timeoutMs);
       req.on('response', (response) => {
         clearTimeout(timer);
+        if (this.#isTalkative) say(`debug: ${method} ${whole}: ${response.statusCode} after ${Date.now() - begunAtMs} ms`);
         resolve(response);
       });
       req.on('error', (error: NodeJS.ErrnoException) => {

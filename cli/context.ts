@@ -13,6 +13,7 @@ export interface GlobalOptions {
   readonly keyFile?: string;
   /** Seconds. */
   readonly requestTimeout: number;
+  readonly debug?: boolean;
   /** Host, and port, through which the endpoint is reached by ssh. */
   readonly tunnel?: string;
   readonly sshUsername?: string;

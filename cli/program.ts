@@ -1,6 +1,6 @@
 /** The command line, put together: verbs are declared in commands/, and what one does is loaded when it runs, so that `get` starts fast. */
 import { Command, CommanderError } from 'commander';
-import { nearest } from '../api/resources/suggest.js';
+import { didYouMean } from '../api/resources/suggest.js';
 import { declareAccess } from './commands/access.js';
 import { declareFleet } from './commands/fleet.js';
 import { declareGit } from './commands/git.js';
@@ -76,12 +76,8 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 
   // Commander would say that a word is one too many; what a person wants to know is which word was meant.
   const unknown = (parent: Command, word: string) => {
-    const near = nearest(
-      word,
-      parent.commands.map((command) => command.name()),
-    );
     const path = [parent.parent?.name(), parent.name()].filter(Boolean).join(' ');
-    return usageError(`unknown command "${word}"${near ? `; did you mean "${near}"?` : ''} (${path} --help lists all)`);
+    return usageError(`unknown command "${word}"${meant(parent, word)} (${path} --help lists all)`);
   };
   for (const parent of [program, ...program.commands.filter(({ commands }) => commands.length > 0)]) {
     parent.on('command:*', ([word = '']: string[]) => {
@@ -111,4 +107,12 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     throw error;
   }
   return code;
+}
+
+/** fleet ran whatever a word was the beginning of; a wrong guess of `des` would be worse than this question. */
+function meant(parent: Command, word: string): string {
+  const names = parent.commands.map((command) => command.name());
+  const longer = names.filter((name) => name.startsWith(word));
+  if (longer.length > 0) return `; did you mean ${longer.map((name) => `"${name}"`).join(' or ')}?`;
+  return didYouMean(word, names);
 }

@@ -4,15 +4,11 @@ import { journalFormats } from '../../api/resources/unit-output.js';
 import { complain } from '../output.js';
 import { defaultSshTimeoutSeconds, hostKeyWords } from '../ssh/arguments.js';
 import { arrangeSshWords, withHostKeyValue } from '../ssh/words.js';
-import { count, oneOf, seconds, type Tools } from './tools.js';
+import { count, oneOf, option, seconds, type Tools } from './tools.js';
 
 const hostKeyValues = Object.keys(hostKeyWords);
 
 export function declareSshOptions(program: Command): void {
-  const option = (flags: string, about: string) => {
-    const made = new Option(flags, about);
-    return made.env(variableOf(made));
-  };
   program
     .addOption(option('--tunnel <host>', 'reach the server through ssh to this host, as in host, host:port or user@host'))
     .addOption(option('--ssh-username <name>', 'user to log in as; default: what ssh_config says'))
@@ -23,13 +19,6 @@ export function declareSshOptions(program: Command): void {
       ),
     )
     .addOption(option('--known-hosts-file <file>', "where ssh keeps the keys of hosts; default: ssh's own"));
-}
-
-/** FLOTILLA_X, or fleet's FLEETCTL_X where only that is set. */
-function variableOf(option: Option): string {
-  const name = option.name().toUpperCase().replaceAll('-', '_');
-  const [own, fleets] = [`FLOTILLA_${name}`, `FLEETCTL_${name}`];
-  return process.env[own] === undefined && process.env[fleets] !== undefined ? fleets : own;
 }
 
 export function declareRemote(program: Command, { online }: Tools): void {

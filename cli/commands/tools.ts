@@ -1,5 +1,5 @@
 /** What the files that declare verbs share: running a verb, flags that many have, and how their values are read. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { didYouMean } from '../../api/resources/suggest.js';
 import type { Context } from '../context.js';
 
@@ -8,6 +8,17 @@ export interface Tools {
   readonly online: <Args extends unknown[]>(
     verb: (context: Context, ...args: Args) => Promise<number>,
   ) => (...args: [...Args, ...unknown[]]) => Promise<void>;
+}
+
+/** An option of every verb, which its variable can set too: FLOTILLA_X, or fleet's FLEETCTL_X where only that is set. */
+export function option(flags: string, about: string): Option {
+  const made = new Option(flags, about);
+  const name = made.name().toUpperCase().replaceAll('-', '_');
+  const variables = [`FLOTILLA_${name}`, `FLEETCTL_${name}`] as const;
+  const set = variables.find((variable) => process.env[variable]);
+  // An empty variable is as good as none, which Commander would not think.
+  if (set === undefined && variables[0] in process.env) return made;
+  return made.env(set ?? variables[0]);
 }
 
 export const seconds = (text: string): number => {
