@@ -36,7 +36,7 @@ export async function followObjects(
       for (const name of [...pending]) await see(name, there.get(name));
       return pending.size === 0;
     },
-    one: (name, object) => see(name, object),
+    one: (object, isGone) => see(object.metadata.name, isGone ? undefined : object),
   });
 }
 
@@ -48,16 +48,17 @@ export function followAll(
   limits: FollowLimits,
   look: (objects: readonly WireObject[]) => boolean,
 ): Promise<boolean> {
-  const there = new Map<string, WireObject>();
+  // By uid: Assignments of machines whose ids begin alike have one name.
+  const there = new Map<string | undefined, WireObject>();
   return watched(context, kind, selection, limits, {
     all(items) {
       there.clear();
-      for (const object of items) there.set(object.metadata.name, object);
+      for (const object of items) there.set(object.metadata.uid, object);
       return look([...there.values()]);
     },
-    one(name, object) {
-      if (object) there.set(name, object);
-      else there.delete(name);
+    one(object, isGone) {
+      if (isGone) there.delete(object.metadata.uid);
+      else there.set(object.metadata.uid, object);
       return look([...there.values()]);
     },
   });
@@ -65,7 +66,7 @@ export function followAll(
 
 interface Watcher {
   all(items: readonly WireObject[]): boolean | Promise<boolean>;
-  one(name: string, object: WireObject | undefined): boolean | Promise<boolean>;
+  one(object: WireObject, isGone: boolean): boolean | Promise<boolean>;
 }
 
 /** How long after a watch that ended the next one begins. */
@@ -85,7 +86,7 @@ async function watched(context: Context, kind: KindInfo, selection: Selection, l
       try {
         const query = { labelSelector, fieldSelector, resourceVersion: list.metadata.resourceVersion };
         for await (const event of watchEvents<WireObject>(context, kind.path, query, { signal: abort.signal })) {
-          if (await watcher.one(event.object.metadata.name, event.type === 'DELETED' ? undefined : event.object)) return true;
+          if (await watcher.one(event.object, event.type === 'DELETED')) return true;
         }
       } catch (error) {
         // A watch may end at any time (410, a server that restarts): look again. Whatever is lasting shows in the list.

@@ -74,6 +74,10 @@ export interface WireAssignment extends WireObject {
     readonly invocationID?: string;
     /** Generation that the agent has carried out. */
     readonly generation?: number;
+    readonly load?: string;
+    /** Type= of a service. */
+    readonly type?: string;
+    readonly result?: string;
     readonly restarts?: number;
     /** When it took on its active state. */
     readonly since?: string;

@@ -1,6 +1,6 @@
 /** fleet's verbs, as its users type them. */
 import type { Command } from 'commander';
-import { count, type Tools } from './tools.js';
+import { count, oneOf, type Tools } from './tools.js';
 
 /** Flags that fleet has on several verbs. */
 const blocking = (command: Command, until: string) =>
@@ -90,10 +90,10 @@ export function declareFleet(program: Command, { online }: Tools): void {
       .option('-l, --full', 'whole ids and hashes')
       .option('--no-legend', 'leave the header line out')
       .option('--fields <fields>', 'columns, separated by commas')
-      .option('-o, --output <format>', 'json')
+      .option('-o, --output <format>', 'json', oneOf(['json']))
       .action(
         online(async (context, options) => {
-          const { listMachines, listUnitFiles, listUnits } = await import('../verbs/fleet-lists.js');
+          const { listMachines, listUnitFiles, listUnits } = await import('../verbs/fleet/lists.js');
           const list = { 'list-units': listUnits, 'list-machines': listMachines, 'list-unit-files': listUnitFiles }[name];
           return list(context, options);
         }),

@@ -48,9 +48,9 @@ test('the program starts with its command line and nothing else', () => {
   assert.ok(builtins.includes('http') && !builtins.includes('https'), 'a unix socket needs no TLS');
 });
 
-const fleetVerbs = ['bring', 'stop', 'restart', 'destroy', 'cat'].map((verb) => `fleet/${verb}`);
+const fleetVerbs = ['bring', 'stop', 'restart', 'destroy', 'cat', 'lists'].map((verb) => `fleet/${verb}`);
 
-for (const verb of ['get', 'describe', 'delete', 'wait', 'logs', 'status', 'ssh', 'events', 'machines', 'fleet-lists', ...fleetVerbs]) {
+for (const verb of ['get', 'describe', 'delete', 'wait', 'logs', 'status', 'ssh', 'events', 'machines', ...fleetVerbs]) {
   test(`${verb} loads no schema, no YAML and no TLS`, () => {
     const { files, builtins } = loadedWith(`cli/verbs/${verb}.ts`);
     assert.deepEqual(packagesOf(files), []);

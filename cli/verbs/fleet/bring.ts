@@ -1,4 +1,5 @@
 /** `submit`, `load`, `start`: units from files, templates or the cluster into the state that the verb names. */
+import type { DesiredState } from '../../../api/resources/unit.js';
 import { isTemplateName, templateNameOf } from '../../../api/resources/unit-name.js';
 import { assignmentsOf } from '../../assignments.js';
 import type { Context } from '../../context.js';
@@ -6,10 +7,10 @@ import { CliError, exitCode } from '../../exit.js';
 import { followObjects } from '../../following.js';
 import { respectGitSync } from '../../gitsync-owner.js';
 import { machineLabels } from '../../machines.js';
-import { conditionOf, type WireObject } from '../../objects.js';
+import type { WireObject } from '../../objects.js';
 import { printLine, say } from '../../output.js';
 import { type Named, unitsNamed } from './names.js';
-import { failedCopy, isGlobal, type Outcome, outcomeOf } from './outcome.js';
+import { isGlobal, type Outcome, outcomeOf, outcomeOfCopies } from './outcome.js';
 import { type BringingVerb, type Planned, planUnit, verbs } from './plan.js';
 import { askRestart, type Restart, untilNewRuns } from './runs.js';
 import { withStandardInput } from './standard-input.js';
@@ -121,7 +122,6 @@ async function planned(
 
 /** Where a global unit that is wanted started has failed. */
 async function failedMachines(context: Context, unit: WireObject): Promise<string[]> {
-  if (conditionOf(unit, 'Ready')?.status === 'True') return [];
   const copies = await assignmentsOf(context, unit.metadata.name);
   return copies.filter(({ spec, status }) => spec.remove === undefined && status?.active === 'failed').map(({ spec }) => spec.machine);
 }
@@ -170,7 +170,7 @@ async function untilBrought(context: Context, verb: 'load' | 'start', units: rea
     Math.max(1, endAtMs - Date.now()),
     async (seen, name) => {
       const { generation = 0 } = written.get(name)!.unit.metadata;
-      return judged(context, seen, outcomeOf(seen, wanted, generation), generation);
+      return judged(context, seen, wanted, generation);
     },
     async ({ name, object, end, why }) => {
       if (end !== 'so') {
@@ -183,14 +183,10 @@ async function untilBrought(context: Context, verb: 'load' | 'start', units: rea
   );
 }
 
-/** A global unit's own status does not tell one that failed from one that is still starting; its copies do. */
-export async function judged(context: Context, unit: WireObject | undefined, outcome: Outcome, generation: number): Promise<Outcome> {
-  if (outcome.is !== 'pending' || outcome.patienceMs !== undefined || !unit || !isGlobal(unit)) return outcome;
-  const failed = failedCopy(await assignmentsOf(context, unit.metadata.name), generation);
-  if (!failed) return outcome;
-  const label = (await machineLabels(context))(failed.spec.machine);
-  return { is: 'pending', why: `failed on machine ${label}; ${outcome.why}`, patienceMs: globalFailurePatienceMs };
+/** What the server shows of a unit, and of a global unit's copies. */
+export async function judged(context: Context, unit: WireObject | undefined, wanted: DesiredState, generation: number): Promise<Outcome> {
+  const own = outcomeOf(unit, wanted, generation);
+  if (!unit || !isGlobal(unit) || wanted === 'inactive' || own.is === 'not so') return own;
+  const [copies, label] = await Promise.all([assignmentsOf(context, unit.metadata.name), machineLabels(context)]);
+  return outcomeOfCopies(own, copies, wanted, generation, label);
 }
-
-/** Other copies may still be starting. */
-const globalFailurePatienceMs = 3_000;

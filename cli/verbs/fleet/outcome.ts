@@ -1,15 +1,15 @@
 /** Whether what a verb asked for has come true, from the unit as the server shows it. Pure; the sentences are those of the conditions. */
 import { effectivePlacement } from '../../../api/resources/placement.js';
 import { isStartResultReason } from '../../../api/resources/start-results.js';
-import type { DesiredState, UnitSpec } from '../../../api/resources/unit.js';
-import { isTemplateName, unitText } from '../../../api/resources/unit-text.js';
+import type { DesiredState, Unit, UnitSpec } from '../../../api/resources/unit.js';
+import { desiredStateOf, isTemplateName, unitText } from '../../../api/resources/unit-text.js';
 import { conditionOf, type WireAssignment, type WireCondition, type WireObject } from '../../objects.js';
 
 export type Outcome =
   | { readonly is: 'so' }
   | { readonly is: 'not so'; readonly why: string }
-  /** Not so yet. With `patienceMs` it is given up when nothing else is said for so long. */
-  | { readonly is: 'pending'; readonly why: string; readonly patienceMs?: number };
+  /** Not so yet. With `patienceMs` it is given up when nothing else is said for so long; with `againMs` it is looked at anew even without news. */
+  | { readonly is: 'pending'; readonly why: string; readonly patienceMs?: number; readonly againMs?: number };
 
 /** A failed run is shown for a moment while the next one is about to begin. */
 const failurePatienceMs = 1_500;
@@ -34,8 +34,8 @@ export function isGlobal({ metadata: { name }, spec, status }: WireObject): bool
 export function outcomeOf(unit: WireObject | undefined, wanted: DesiredState, generation: number): Outcome {
   if (unit === undefined) return { is: 'not so', why: 'somebody deleted it meanwhile' };
   if (unit.metadata.deletionTimestamp) return { is: 'not so', why: 'it is being deleted' };
-  const desired = unit.spec?.desiredState ?? 'launched';
-  if (desired !== wanted) return { is: 'not so', why: `somebody else has set its desired state to ${String(desired)}` };
+  const desired = desiredStateOf(unit as Unit);
+  if (desired !== wanted) return { is: 'not so', why: `somebody else has set its desired state to ${desired}` };
   const conditions = {
     scheduled: conditionOf(unit, 'Scheduled'),
     ready: conditionOf(unit, 'Ready'),
@@ -88,10 +88,40 @@ const isStopping = (unit: WireObject): boolean => isGlobal(unit) && conditionOf(
 
 const messageOf = (condition: WireCondition | undefined): string => condition?.message ?? 'the controllers have not looked at it yet';
 
-/** A copy of a global unit that has carried out the newest generation, and failed: nothing more comes of it by itself. */
-export function failedCopy(copies: readonly WireAssignment[], generation: number): WireAssignment | undefined {
-  return copies.find(
-    ({ spec, status }) =>
-      spec.remove === undefined && spec.generation >= generation && (status?.generation ?? 0) >= generation && status?.active === 'failed',
-  );
+/** Other copies may still be starting. */
+const copyFailurePatienceMs = 3_000;
+/** A global unit's counts are written once a second at most, and may be older than what its copies say. */
+const countsAgeMs = 1_000;
+
+/**
+ * What the copies of a global unit say beside its own status, which counts them and does not tell one that failed from one that is still
+ * starting. `label` names a machine.
+ */
+export function outcomeOfCopies(
+  own: Outcome,
+  copies: readonly WireAssignment[],
+  wanted: DesiredState,
+  generation: number,
+  label: (machine: string) => string,
+): Outcome {
+  if (own.is === 'not so' || wanted === 'inactive' || (own.is === 'pending' && own.patienceMs !== undefined)) return own;
+  const current = copies.filter(({ spec }) => spec.remove === undefined);
+  const hasCarriedOut = ({ spec, status }: WireAssignment) => spec.generation >= generation && (status?.generation ?? 0) >= generation;
+  const failed = wanted === 'launched' && current.find((copy) => hasCarriedOut(copy) && copy.status?.active === 'failed');
+  if (failed)
+    return {
+      is: 'pending',
+      why: `failed on machine ${label(failed.spec.machine)}`,
+      patienceMs: copyFailurePatienceMs,
+      againMs: countsAgeMs,
+    };
+  const behind = current.find((copy) => !hasCarriedOut(copy) || !isAsWanted(copy, wanted));
+  if (own.is === 'pending' || !behind) return own;
+  return { is: 'pending', why: `machine ${label(behind.spec.machine)} is not there yet`, againMs: countsAgeMs };
+}
+
+function isAsWanted({ status }: WireAssignment, wanted: 'loaded' | 'launched'): boolean {
+  if (wanted === 'loaded') return status?.load === 'loaded';
+  if (status?.active === 'active' || status?.active === 'reloading') return true;
+  return status?.active === 'inactive' && status.type === 'oneshot' && status.result === 'success' && status.invocationID !== undefined;
 }

@@ -3,8 +3,8 @@
  * in the state that the verb asks for and updated in place, in one write each: it never stops being wanted in between.
  */
 import { isStartResultReason } from '../../../api/resources/start-results.js';
-import type { DesiredState } from '../../../api/resources/unit.js';
-import { isTemplateName } from '../../../api/resources/unit-name.js';
+import type { DesiredState, Unit } from '../../../api/resources/unit.js';
+import { desiredStateOf, isTemplateName } from '../../../api/resources/unit-text.js';
 import { conditionOf, type WireObject } from '../../objects.js';
 import { type Candidate, clusterText, isSameText } from './unit-texts.js';
 
@@ -42,7 +42,7 @@ export function planUnit(found: Found, verb: BringingVerb, replace: boolean): Pl
   if (unit === undefined) return planNew(found, wanted, replace);
 
   const differs = local !== undefined && !isSameText(clusterText(unit, template), local.text);
-  const before = String(unit.spec?.desiredState ?? 'launched');
+  const before = desiredStateOf(unit as Unit);
   const warning = differs && !replace ? differsWarning(name, local) : undefined;
   const note = replace && local !== undefined && !differs ? `Found same Unit(${name}) in Registry, nothing to do` : undefined;
   const said = { ...(warning === undefined ? {} : { warning }), ...(note === undefined ? {} : { note }) };

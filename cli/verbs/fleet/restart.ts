@@ -8,7 +8,7 @@ import type { WireMachine, WireObject } from '../../objects.js';
 import { printLine, say } from '../../output.js';
 import { judged } from './bring.js';
 import { unitsNamed } from './names.js';
-import { isGlobal, outcomeOf } from './outcome.js';
+import { isGlobal } from './outcome.js';
 import { askRestart, type Restart, untilNewRuns } from './runs.js';
 import { withStandardInput } from './standard-input.js';
 import type { StopFlags } from './stop.js';
@@ -100,7 +100,7 @@ async function untilRestarted(context: Context, asked: readonly Asked[], limitMs
     Math.max(1, endAtMs - Date.now()),
     (seen, name) => {
       const { generation = 0 } = begun.get(name)!.unit.metadata;
-      return judged(context, seen, outcomeOf(seen, 'launched', generation), generation);
+      return judged(context, seen, 'launched', generation);
     },
     async ({ name, object, end, why }) => {
       if (end === 'so' && object && !isGlobal(object)) printLine(await unitLine(object, 'launched', machine));

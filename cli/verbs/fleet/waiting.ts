@@ -35,6 +35,14 @@ export interface Ended {
   readonly why: string;
 }
 
+interface Waiting {
+  why: string;
+  object: WireObject | undefined;
+  /** Ends the wait when nothing else is said until then. */
+  patience?: NodeJS.Timeout;
+  again?: NodeJS.Timeout;
+}
+
 export type Judge = (object: WireObject | undefined, name: string) => Outcome | Promise<Outcome>;
 
 /** Follows the units until each has ended well or badly, or the time is up; `ended` hears of each as it happens. */
@@ -46,9 +54,7 @@ export async function untilSettled(
   ended: (one: Ended) => void | Promise<void>,
 ): Promise<Ended['end'][]> {
   const kind = await context.kind('units');
-  const pending = new Map<string, { why: string; object: WireObject | undefined; cancel: () => void }>(
-    names.map((name) => [name, { why: 'no answer yet', object: undefined, cancel: () => {} }]),
-  );
+  const pending = new Map<string, Waiting>(names.map((name) => [name, { why: 'no answer yet', object: undefined }]));
   const ends: Ended['end'][] = [];
   const abort = new AbortController();
   // One after the other, in the order in which they ended, whatever a caller does to print one.
@@ -56,7 +62,8 @@ export async function untilSettled(
   const finish = (name: string, end: Ended['end'], why: string) => {
     const waiting = pending.get(name);
     if (!waiting) return;
-    waiting.cancel();
+    clearTimeout(waiting.again);
+    clearTimeout(waiting.patience);
     pending.delete(name);
     ends.push(end);
     told = told.then(() => ended({ name, object: waiting.object, end, why }));
@@ -73,29 +80,36 @@ export async function untilSettled(
     for (const [name, { why }] of pending) tell(name, why);
   }, sayWhyAfterMs);
 
-  await followObjects(context, kind, names, { timeoutMs: limitMs, signal: abort.signal }, async (object, name) => {
+  const look = async (object: WireObject | undefined, name: string): Promise<boolean> => {
     const waiting = pending.get(name);
     if (!waiting) return true;
     waiting.object = object;
     const outcome = await judge(object, name);
+    clearTimeout(waiting.again);
     if (outcome.is !== 'pending') {
       finish(name, outcome.is, outcome.is === 'so' ? '' : outcome.why);
       return true;
     }
+    if (outcome.againMs !== undefined) waiting.again = setTimeout(() => lookAgain(name), outcome.againMs);
     if (waiting.why === outcome.why) return false;
-    waiting.cancel();
+    clearTimeout(waiting.patience);
     waiting.why = outcome.why;
     if (isTalkative) tell(name, outcome.why);
-    const { patienceMs } = outcome;
-    if (patienceMs !== undefined) {
-      const timer = setTimeout(() => finish(name, 'not so', outcome.why), patienceMs);
-      waiting.cancel = () => clearTimeout(timer);
-    }
+    if (outcome.patienceMs !== undefined) waiting.patience = setTimeout(() => finish(name, 'not so', outcome.why), outcome.patienceMs);
     return false;
-  });
+  };
+  let failure: unknown;
+  const lookAgain = (name: string) => {
+    look(pending.get(name)?.object, name).catch((error: unknown) => {
+      failure = error;
+      abort.abort();
+    });
+  };
+  await followObjects(context, kind, names, { timeoutMs: limitMs, signal: abort.signal }, look);
   clearTimeout(talk);
   for (const [name, { why }] of [...pending]) finish(name, 'out of time', why);
   await told;
+  if (failure !== undefined) throw failure;
   return ends;
 }
 

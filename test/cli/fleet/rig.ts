@@ -2,8 +2,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { until } from '../../api/server/agents/rig.js';
 import { CommandLine, type Ran } from '../../rigs/command-line.js';
 import { LiveCluster } from '../../rigs/live-cluster.js';
+
+/** A unit of the machines themselves. */
+const vendor = { 'sshd.service': '[Service]\nExecStart=/usr/sbin/sshd -D\n' };
 
 export const machineIds = [1, 2, 3].map((n) => `000000000000000000000000f1ee700${n}`);
 
@@ -20,7 +24,7 @@ export class FleetRig {
 
   static async start(): Promise<FleetRig> {
     const live = await LiveCluster.start(
-      machineIds.map((id, at) => ({ id, hostname: `m${at + 1}`, address: `10.77.0.${at + 1}`, labels: { az: `z${at + 1}` } })),
+      machineIds.map((id, at) => ({ id, hostname: `m${at + 1}`, address: `10.77.0.${at + 1}`, labels: { az: `z${at + 1}` }, vendor })),
     );
     const folder = await mkdtemp(join(tmpdir(), 'flotilla-fleet-'));
     return new FleetRig(live, folder, new CommandLine({ endpoint: live.endpoint, cwd: folder }));
@@ -31,7 +35,7 @@ export class FleetRig {
   }
 
   /** One command line, words by spaces. */
-  run(line: string, options: { env?: Record<string, string>; input?: string } = {}): Promise<Ran> {
+  run(line: string, options: { env?: Readonly<Record<string, string>>; input?: string } = {}): Promise<Ran> {
     return this.command.run(
       line.split(' ').filter((word) => word !== ''),
       options,
@@ -46,6 +50,10 @@ export class FleetRig {
   /** Main processes of the unit that run now, by machine. */
   pids(unit: string): (number | undefined)[] {
     return this.live.machines.map(({ systemd }) => (systemd.active(unit) === 'active' ? systemd.mainPID(unit) : undefined));
+  }
+
+  until(what: string, look: () => Promise<boolean>): Promise<boolean> {
+    return until(what, look);
   }
 
   async end(): Promise<void> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { tabAligned } from '../../cli/verbs/fleet-lists.js';
+import { tabAligned } from '../../../cli/verbs/fleet/tab-writer.js';
 
 // Lines as a real fleetctl 1.0 printed them.
 for (const { name, cells, text } of [
