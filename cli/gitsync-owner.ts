@@ -1,24 +1,26 @@
 /** Objects that a GitSync keeps as its repository says: verbs leave them alone unless they are told otherwise (SEMANTICS 26). */
+import { gitSyncLabel } from '../api/resources/annotations.js';
 import { CliError } from './exit.js';
 import type { WireObject } from './objects.js';
 import { say } from './output.js';
 
-/** Put by the controllers on whatever a GitSync has applied. */
-export const gitSyncLabel = 'flotilla.dev/gitsync';
+/** What comes of a change that is made all the same. */
+const consequences = {
+  changed: 'what is changed here will be reverted at its next sync',
+  destroyed: 'it will be made anew at the next sync',
+  restarted: 'a restart is nothing that a sync would revert',
+} as const;
 
 /**
- * To be asked before anything is changed.
+ * To be asked before anything is written.
  * @throws CliError naming the first object that belongs to a GitSync; with `force` it only says what will come of the change
  */
-export function respectGitSync(objects: Iterable<WireObject>, force: boolean): void {
+export function respectGitSync(objects: Iterable<WireObject>, force: boolean, change: keyof typeof consequences = 'changed'): void {
   for (const { metadata } of objects) {
     const sync = metadata.labels?.[gitSyncLabel];
     if (sync === undefined) continue;
-    if (!force) {
-      throw new CliError(
-        `${metadata.name} is kept by GitSync ${JSON.stringify(sync)}: change it in its repository. With --force it is changed here, and reverted at the next sync`,
-      );
-    }
-    say(`${metadata.name} is kept by GitSync ${JSON.stringify(sync)}: what is changed here will be reverted at its next sync`);
+    const kept = `${metadata.name} is kept by GitSync ${JSON.stringify(sync)}`;
+    if (!force) throw new CliError(`${kept}: change it in its repository. With --force it is done here; ${consequences[change]}`);
+    say(`${kept}: ${consequences[change]}`);
   }
 }

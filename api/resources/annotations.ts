@@ -33,3 +33,6 @@ export const reconcileRequestedAnnotation = 'flotilla.dev/reconcile-requested-at
  * beginning of that) and the time of the consent, which makes it another one each time. It counts once.
  */
 export const confirmPruneAnnotation = 'flotilla.dev/confirm-prune';
+
+/** On every object that a GitSync applies: the GitSync's name. */
+export const gitSyncLabel = 'flotilla.dev/gitsync';

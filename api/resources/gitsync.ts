@@ -98,8 +98,8 @@ export const gitSyncDefaults = { intervalMs: 60_000, timeoutMs: 60_000, maxDelet
 export const minGitSyncIntervalMs = 5_000;
 export const maxGitSyncTimeoutMs = 600_000;
 
-/** On every object that a GitSync applies: the GitSync's name. */
-export const gitSyncLabel = 'flotilla.dev/gitsync';
+export { gitSyncLabel } from './annotations.js';
+
 /** Who a GitSync is among field managers. */
 export const gitSyncManager = (name: string): string => `gitsync/${name}`;
 /** Holds a GitSync until what it made is deleted or let go of. */

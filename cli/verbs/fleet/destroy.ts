@@ -23,7 +23,7 @@ export async function destroy(context: Context, given: readonly string[], flags:
     return exitCode.ok;
   }
   for (const name of names) if (!units.has(name)) say(`${name} is not in the registry`);
-  respectGitSync(units.values(), flags.force ?? false);
+  respectGitSync(units.values(), flags.force ?? false, 'destroyed');
 
   // A template cannot go while an instance follows it.
   const there = names.flatMap((name) => units.get(name) ?? []);

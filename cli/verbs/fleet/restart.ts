@@ -42,7 +42,7 @@ export async function restart(context: Context, given: readonly string[], flags:
       say(problem);
     }
   }
-  respectGitSync(wanted, flags.force ?? false);
+  respectGitSync(wanted, flags.force ?? false, 'restarted');
 
   const asked: Asked[] = [];
   for (const outcome of await eachOf(wanted, (unit) => ask(context, unit, machine?.metadata.name))) {

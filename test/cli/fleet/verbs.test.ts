@@ -372,6 +372,50 @@ const cases: readonly Case[] = [
       (rig) => assert.equal(rig.starts('gone.service'), 3),
     ],
   },
+  // ── GitSync ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: "SEMANTICS 26: verbs leave a GitSync's objects alone and name it, unless they are forced, and then say what will come of it",
+    files: { 'kept.service': sleep, 'free.service': sleep },
+    steps: [
+      { line: 'start kept free', code: 0, out: /launched/ },
+      (rig) =>
+        rig.live.server.door.patch(
+          'units',
+          'kept.service',
+          { type: 'merge', body: { metadata: { labels: { 'flotilla.dev/gitsync': 'site' } } } },
+          { manager: 'gitsync/site' },
+        ),
+      remember('kept.service'),
+      ...['stop', 'load', 'unload', 'restart', 'destroy'].map((verb) => ({
+        line: `${verb} free kept`,
+        code: 1,
+        err: /^flotilla: kept\.service is kept by GitSync "site": change it in its repository\. With --force it is done here; /,
+      })),
+      { line: 'start --no-block kept', code: 0 },
+      (rig) => rig.write('kept.service', unitFile('/bin/sleep 4')),
+      { line: 'start --replace kept', code: 1, err: /is kept by GitSync "site"/ },
+      // Nothing was done to its neighbour either: all is asked before the first write.
+      (rig) => assert.deepEqual([rig.pids('kept.service'), rig.starts('free.service')], [remembered.get('kept.service'), 1]),
+      {
+        line: 'stop --force kept',
+        code: 0,
+        out: 'Unit kept.service loaded MACHINE\n',
+        err: /^kept\.service is kept by GitSync "site": what is changed here will be reverted at its next sync\n/,
+      },
+      {
+        line: 'restart --force kept',
+        code: 0,
+        out: 'Unit kept.service launched MACHINE\n',
+        err: /a restart is nothing that a sync would revert\n/,
+      },
+      {
+        line: 'destroy --force kept',
+        code: 0,
+        out: 'Destroyed kept.service\n',
+        err: /it will be made anew at the next sync\n/,
+      },
+    ],
+  },
   // ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
   ...['submit', 'load', 'start', 'stop', 'unload', 'restart', 'destroy', 'cat'].map((verb) => ({
     name: `${verb}: no units and unknown flags are wrong usage`,
