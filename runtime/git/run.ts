@@ -109,9 +109,16 @@ const faults: readonly (readonly [RegExp, GitFault])[] = [
 
 /** What a failed run means: git's own first word about it, without its prefixes and without the strings in `secrets`. */
 export function gitFailure(what: string, { code, stderr }: Pick<GitResult, 'code' | 'stderr'>, secrets: readonly string[] = []): GitError {
-  const fault = faults.find(([pattern]) => pattern.test(stderr))?.[1] ?? 'failed';
-  const lines = stderr.split('\n').filter((line) => line.trim() !== '' && !/^(?:warning|hint|Warning: Permanently added)/.test(line));
-  const said = lines.find((line) => /^(?:fatal|error|ssh|remote):/.test(line) && !/Could not read from remote/.test(line)) ?? lines[0];
+  const lines = stderr
+    .split(/[\r\n]+/)
+    .filter(
+      (line) =>
+        /[a-z]/i.test(line) && !/^(?:warning|hint|Warning: Permanently added)/.test(line) && !/Could not read from remote/.test(line),
+    );
+  const [telling, fault] = faults
+    .map(([pattern, of]) => [lines.find((line) => pattern.test(line)), of] as const)
+    .find(([line]) => line !== undefined) ?? [undefined, 'failed' as const];
+  const said = telling ?? lines.find((line) => /^(?:fatal|error|ssh|remote):/.test(line)) ?? lines[0];
   let message = (said ?? `exit code ${code}`).replace(/^(?:fatal|error|remote): */g, '').slice(0, 300);
   for (const secret of secrets) if (secret.length > 0) message = message.replaceAll(secret, '***');
   return new GitError(fault, `${what}: ${message}`);
