@@ -29,9 +29,12 @@ export interface Applied extends Outcome {
   readonly revisions: ReadonlyMap<string, number>;
 }
 
-/** The object as this GitSync applies it: with the label that says whose it is. */
-export function labelled({ object }: SyncDocument, gitSync: string): object {
-  const { metadata, ...rest } = object;
+/**
+ * The object as this GitSync applies it: with the label that says whose it is, and with what it leaves out, so that a unit which somebody
+ * stopped by hand is drift even where its manifest does not say that it runs.
+ */
+export function labelled({ kind, object }: SyncDocument, gitSync: string): object {
+  const { metadata, ...rest } = kind.withDefaults(object);
   return { ...rest, metadata: { ...metadata, labels: { ...metadata.labels, [gitSyncLabel]: gitSync } } };
 }
 
