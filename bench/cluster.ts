@@ -4,18 +4,17 @@
  */
 
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { linesOf } from '../cli/client.js';
-import { DevCluster, removeAbandonedClusters } from '../cli/roles/dev/cluster.js';
+import type { DevCluster } from '../cli/roles/dev/cluster.js';
 import type { SystemdMachine } from '../cli/roles/dev/machine.js';
 import { until } from '../cli/roles/dev/managed-process.js';
-import { freePort } from '../cli/roles/dev/ports.js';
 import { run } from '../cli/roles/dev/run.js';
+import { onCluster } from './dev-cluster.js';
 import type { Row } from './row.js';
+import { median, percentile } from './statistics.js';
 
-const machines = 3;
 const latencySamples = 100;
 const burstUnits = 300;
 const burstRounds = 3;
@@ -25,18 +24,12 @@ const startUpRuns = 15;
 /** A service that does nothing, as in the reference figures of docs/decisions: what is measured is us and systemd, not the service. */
 const content = '[Service]\nExecStart=/bin/sleep infinity\n';
 
-export async function benchCluster(program: string): Promise<Row[]> {
-  const parent = '/run/flotilla-bench';
-  await mkdir(parent, { recursive: true });
-  await removeAbandonedClusters(parent);
-  const cluster = await DevCluster.start({ parent, program, machines, httpPort: await freePort() });
-  try {
-    await cluster.untilMachinesReady();
-    return [...(await applyToRunning(cluster)), ...(await burst(cluster)), ...(await startUp(cluster, program))];
-  } finally {
-    await cluster.stop();
-  }
-}
+export const benchCluster = (program: string): Promise<Row[]> =>
+  onCluster(program, async (cluster) => [
+    ...(await applyToRunning(cluster)),
+    ...(await burst(cluster)),
+    ...(await startUp(cluster, program)),
+  ]);
 
 /** One unit after another: from sending the apply to the moment a second client's watch shows it active. */
 async function applyToRunning(cluster: DevCluster): Promise<Row[]> {
@@ -88,7 +81,7 @@ async function burst(cluster: DevCluster): Promise<Row[]> {
   const [us, them] = [median(ours), median(native)];
   return [
     {
-      name: `burst of ${burstUnits} units over ${machines} machines`,
+      name: `burst of ${burstUnits} units over ${cluster.machines.length} machines`,
       value: (burstUnits / us) * 1_000,
       unit: 'units/s',
       reference: `native ${((burstUnits / them) * 1_000).toFixed(0)} units/s`,
@@ -100,7 +93,7 @@ async function burst(cluster: DevCluster): Promise<Row[]> {
 }
 
 async function nativeBurst(cluster: DevCluster, round: number): Promise<number> {
-  const share = burstUnits / machines;
+  const share = burstUnits / cluster.machines.length;
   const names = Array.from({ length: share }, (_, index) => `native-${round}-${index}.service`);
   const write = names.map((name) => `printf '${content.replaceAll('\n', '\\n')}' > /run/systemd/system/${name}`).join('\n');
   await Promise.all(cluster.machines.map((machine) => machine.must(['sh', '-s'], { input: write })));
@@ -148,7 +141,7 @@ async function agentWeight(cluster: DevCluster): Promise<Row[]> {
   const cpu = after.map((value, index) => ((value.cpuSeconds - before[index]!.cpuSeconds) / idleSeconds) * 100);
   return [
     {
-      name: `agent memory, ${burstUnits / machines} units each (largest)`,
+      name: `agent memory, ${burstUnits / cluster.machines.length} units each (largest)`,
       value: Math.max(...after.map(({ megabytes }) => megabytes)),
       unit: 'MB RSS',
       aim: '< 90 MB',
@@ -281,11 +274,3 @@ async function removeUnits(cluster: DevCluster, matches: (name: string) => boole
   await Promise.all((await units()).map((name) => send(cluster, 'DELETE', `/apis/flotilla.dev/v1/units/${name}`)));
   await until('the units to be gone', async () => (await units()).length === 0, { timeoutMs: 120_000, everyMs: 200 });
 }
-
-const percentile = (sorted: readonly number[], share: number) =>
-  sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
-const median = (values: readonly number[]) =>
-  percentile(
-    [...values].sort((a, b) => a - b),
-    0.5,
-  );
