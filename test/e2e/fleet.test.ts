@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { stampingUnit, TestCluster, unitManifest, until } from '../rigs/cluster.js';
+import { conditionOf, stampingUnit, TestCluster, unitManifest, until } from '../rigs/cluster.js';
 
 describe("fleet's verbs and meanings on three machines", { concurrency: 4 }, () => {
   let cluster: TestCluster;
@@ -203,6 +203,23 @@ describe("fleet's verbs and meanings on three machines", { concurrency: 4 }, () 
     }
     return stamps.map(({ what }) => what);
   }
+
+  test('a name that the machine still has, as from fleet, is taken over once it is free', async () => {
+    const machine = cluster.dev.machines[1]!;
+    const legacy = '/run/fleet/units/legacy.service';
+    const script = `mkdir -p /run/fleet/units && printf '[Service]\\nExecStart=/bin/sleep infinity\\n' > ${legacy} &&
+      systemctl link --runtime ${legacy} && systemctl start legacy.service`;
+    await machine.must(['sh', '-s'], { input: script });
+    const before = await cluster.show(machine, 'legacy.service', 'MainPID');
+    await cluster.apply(unitManifest('legacy.service', stampingUnit(), { placement: { machineID: machine.options.machineId } }));
+    await cluster.untilUnit('legacy.service', 'refused', (unit) => conditionOf(unit, 'Ready')?.reason === 'NameTaken');
+    assert.deepEqual(await cluster.show(machine, 'legacy.service', 'MainPID'), before, 'and left alone');
+    await machine.must(['sh', '-s'], {
+      input: `systemctl stop legacy.service && systemctl disable --runtime legacy.service; rm -f ${legacy}`,
+    });
+    await cluster.untilReady('legacy.service', 60_000);
+    await must('destroy', 'legacy');
+  });
 
   test('two units that replace each other share a machine: neither drives the other out', async () => {
     const placement = (other: string) => ({ placement: { machineMetadata: ['zone=z3'], replaces: [other] } });
