@@ -30,35 +30,51 @@ describe("the tutorials' units", { concurrency: true }, () => {
   const applyText = (name: string, content: string) => cluster.apply(unitManifest(name, content));
 
   test('hello.service: pulls, runs, is heard, keeps other hellos away, and its container goes with it', async () => {
-    assert.equal(await must('apply', '-f', file('first-steps/hello.service')), 'unit/hello.service created\n');
+    // As the tutorial goes: what each listing shows at each step, and the way back.
+    const hello = file('first-steps/hello.service');
+    assert.equal(await must('submit', hello), 'Unit hello.service inactive\n');
+    assert.match(
+      await must('list-unit-files'),
+      /^UNIT\t+HASH\t+DSTATE\t+STATE\t+TARGET\nhello\.service\t+[0-9a-f]{7}\t+inactive\t+inactive\t+-$/m,
+    );
+    assert.doesNotMatch(await must('list-units'), /hello/);
+    assert.match(await must('cat', 'hello.service'), /X-Conflicts=hello\*\.service/);
+    assert.match(await must('load', 'hello.service'), /^Unit hello\.service loaded on [0-9a-f]{8}\.\.\.\/\S+\n$/);
+    assert.match(await must('start', 'hello.service'), /^Unit hello\.service launched on [0-9a-f]{8}\.\.\.\/\S+\n$/);
+    assert.match(await must('list-units'), /^hello\.service\t+[0-9a-f]{8}\.\.\.\/\S+\t+active\t+running$/m);
     const unit = await cluster.untilReady('hello.service');
     const machine = cluster.machineOf(unit);
     await until('its container', async () => (await docker.containers(machine)).includes('busybox1'));
-    await until('its words', async () => /Hello World\n.*Hello World/s.test(await must('logs', 'hello.service')));
-    assert.match(await must('list-units'), /^hello\.service\t+[0-9a-f]{8}\.\.\.\/\S+\t+active\t+running$/m);
+    assert.match(await must('status', 'hello.service'), /Active: active \(running\)[\s\S]*ExecStartPre=\/usr\/bin\/docker pull busybox/);
+    await until('its words', async () => /Hello World\n.*Hello World/s.test(await must('journal', '--lines', '20', 'hello.service')));
 
     await applyText('hello2.service', await textOf('first-steps/hello.service'));
     const other = await cluster.untilReady('hello2.service');
     assert.notEqual(other.status?.machine, unit.status?.machine, 'X-Conflicts keeps them apart');
-    await must('delete', 'unit', 'hello2.service');
+    await must('destroy', 'hello2');
 
-    await must('delete', 'unit', 'hello.service');
-    assert.equal((await docker.containers(machine)).includes('busybox1'), false, 'killed before the delete returned');
+    assert.match((await cli('stop', 'hello.service')).stderr, /^Successfully stopped units \[hello\.service\]\.$/m);
+    assert.equal((await docker.containers(machine)).includes('busybox1'), false, 'killed before stop returned');
+    assert.match((await cli('unload', 'hello.service')).stderr, /^Successfully unloaded units \[hello\.service\]\.$/m);
+    assert.equal(await must('destroy', 'hello.service'), 'Destroyed hello.service\n');
     assert.equal((await cluster.show(machine, 'hello.service', 'LoadState')).LoadState, 'not-found');
 
     // The other tutorial's, with ExecStopPost= and [Install]: enabled while it is there, and no container is left.
-    await must('apply', '-f', file('lifecycle/hello.service'));
+    assert.match(await must('start', file('lifecycle/hello.service')), /^Unit hello\.service inactive\nUnit hello\.service launched on /);
     const second = cluster.machineOf(await cluster.untilReady('hello.service'));
     await until('its container', async () => (await docker.containers(second)).includes('busybox1'));
     const wants = '/run/systemd/system/multi-user.target.wants/hello.service';
     await second.must(['test', '-e', wants]);
-    await must('delete', 'unit', 'hello.service');
+    await must('destroy', 'hello.service');
     assert.equal((await docker.containers(second, 'all')).includes('busybox1'), false, 'stopped, and then removed by ExecStopPost');
     assert.equal((await second.exec(['test', '-e', wants])).code, 1);
   });
 
   test('nginx.service pinned by MachineID, as a user that the host lacks, and then has; changed in place', async () => {
-    await must('apply', '-f', file('pinned/nginx.service'));
+    await must('submit', file('pinned/nginx.service'));
+    const nowhere = await cli('start', '--block-attempts=1', 'nginx');
+    assert.equal(nowhere.code, 124);
+    assert.match(nowhere.stderr, /no machine df515c36/);
     const unplaced = await cluster.untilUnit('nginx.service', 'unplaced', (seen) => conditionOf(seen, 'Scheduled')?.status === 'False');
     assert.match(conditionOf(unplaced, 'Scheduled')!.message, /no machine df515c36/);
 
@@ -81,12 +97,15 @@ describe("the tutorials' units", { concurrency: true }, () => {
     await applyText('nginx.service', here.replace('-p 80:80', `-v ${www}:/www:ro -p 80:80`));
     await untilPage('configured on the host\n');
     assert.equal(cluster.machineOf(await cluster.untilReady('nginx.service')), machine);
-    await must('delete', 'unit', 'nginx.service');
+    await must('destroy', 'nginx');
     assert.equal((await docker.containers(machine)).includes('nginx'), false);
   });
 
   test('the redis pair: refused as printed, by file and line; mended it runs on two machines', async () => {
     const names = ['redis@1.service', 'redis@2.service'];
+    const started = await cli('start', file('replicas/redis@1'), file('replicas/redis@2'));
+    assert.equal(started.code, 1);
+    assert.match(started.stderr, /redis@1\.service:10/);
     const printed = await cli('apply', '-f', file('replicas'));
     assert.equal(printed.code, 1);
     for (const name of names) {
@@ -118,7 +137,7 @@ describe("the tutorials' units", { concurrency: true }, () => {
     );
     const ready = conditionOf(detached, 'Ready')!;
     assert.deepEqual([ready.status, ready.reason], ['False', 'Ended']);
-    await must('delete', 'unit', ...names);
+    await must('destroy', ...names);
   });
 
   test('list_machines, as one of them spells it', async () => {
