@@ -17,6 +17,7 @@ export const knownKinds: readonly KindInfo[] = [
   flotilla('UnitSet', 'unitsets', ['us']),
   flotilla('Machine', 'machines', ['ma']),
   flotilla('GitSync', 'gitsyncs', ['gs']),
+  flotilla('Secret', 'secrets'),
   flotilla('Assignment', 'assignments', ['as']),
   flotilla('Component', 'components'),
   { kind: 'Event', plural: 'events', singular: 'event', shortNames: ['ev'], path: '/api/v1/events' },

@@ -6,6 +6,7 @@ import { nearest } from '../resources/suggest.js';
 import { isObject, type JsonObject, unsafeJson } from './json.js';
 import type { WriteContext } from './ports.js';
 import { describeUnknown, type SchemaCheck } from './schema-check.js';
+import type { ClearValues } from './secrets.js';
 import { badRequest, invalid } from './status-errors.js';
 import type { WholeObject } from './storage.js';
 
@@ -17,6 +18,8 @@ export interface Candidate {
   readonly resourceVersion: number | undefined;
   readonly uid: string | undefined;
   readonly warnings: readonly string[];
+  /** Values of which the object has masks only. */
+  readonly clear?: ClearValues;
 }
 
 /** Metadata that its keepers write; all else there is the system's. */

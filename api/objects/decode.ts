@@ -11,6 +11,7 @@ import { Presence } from '../resources/machine.js';
 import { Condition, ObjectMeta } from '../resources/meta.js';
 import { kindByPlural } from '../resources/registry.js';
 import type { RowValue } from './ports.js';
+import { SealedValue } from './secret-box.js';
 
 export type KnownKey = Exclude<ParsedKey, { table: 'other' }>;
 
@@ -54,10 +55,12 @@ const setFragment = fragment.extend({
   selector: z.string().optional(),
 });
 const fragments: Readonly<Record<string, z.ZodType>> = { units: unitFragment, unitsets: setFragment };
+const storedSecret = storedEnvelope.extend({ data: z.record(z.string(), SealedValue).optional() });
 
 const stored = new Map<string, z.ZodType>();
 
 function storedSchema(plural: string): z.ZodType {
+  if (plural === 'secrets') return storedSecret;
   const known = stored.get(plural);
   if (known) return known;
   const spec = kindByPlural(plural)?.schema.shape.spec as z.ZodType | undefined;

@@ -17,6 +17,8 @@ import type { ClusterCache, DeleteOptions, Joined, ObjectDoor, ObjectWritten, Wr
 import { finalizersFor, followersOf, isAssignable, machinesOf, someOf, waitsFor } from './references.js';
 import { objectVersion, revisionSeen } from './resource-version.js';
 import { SchemaCheck } from './schema-check.js';
+import type { SecretBox } from './secret-box.js';
+import { sealed, takeIn } from './secrets.js';
 import { badRequest, conflict, modified, notFound } from './status-errors.js';
 import { deleteOperations, putOperations, type WholeObject } from './storage.js';
 
@@ -30,6 +32,8 @@ export interface ObjectDoorOptions {
   /** Makes the uids of objects. */
   readonly uuid?: () => string;
   readonly log?: Logger;
+  /** Seals the values of Secrets; without it none are stored. */
+  readonly secretBox?: SecretBox | undefined;
 }
 
 export const doorLimits = {
@@ -53,8 +57,20 @@ class Door implements ObjectDoor {
   private readonly store: Pick<Store, 'commit'>;
   private readonly random: Random;
   private readonly writes: ConditionalWrites;
+  private readonly secretBox: SecretBox | undefined;
 
-  constructor({ kinds, cache, store, keys, clock = systemClock, random = Math.random, uuid = randomUUID, log }: ObjectDoorOptions) {
+  constructor({
+    kinds,
+    cache,
+    store,
+    keys,
+    clock = systemClock,
+    random = Math.random,
+    uuid = randomUUID,
+    log,
+    secretBox,
+  }: ObjectDoorOptions) {
+    this.secretBox = secretBox;
     this.cache = cache;
     this.store = store;
     this.keys = keys;
@@ -83,19 +99,20 @@ class Door implements ObjectDoor {
     }
   }
 
-  private createNamed(desk: Desk, candidate: Candidate, name: string, context: WriteContext): Promise<ObjectWritten> {
+  private createNamed(desk: Desk, given: Candidate, name: string, context: WriteContext): Promise<ObjectWritten> {
+    const candidate = this.takenIn(desk, given, name);
     return this.writes.run(desk.kind, name, context.fence, (live) => {
       const admitted = desk.admission.create(candidate, name, context);
-      return this.putting(desk, live, admitted, candidate.warnings, context);
+      return this.putting(desk, live, admitted, candidate, context);
     });
   }
 
   async update(plural: string, name: string, body: unknown, context: WriteContext): Promise<ObjectWritten> {
     const desk = this.desk(plural, context);
-    const candidate = readCandidate(desk.kind, desk.schema, body, name, context.fieldValidation);
+    const candidate = this.takenIn(desk, readCandidate(desk.kind, desk.schema, body, name, context.fieldValidation), name);
     return this.writes.run(desk.kind, name, context.fence, (live) => {
       if (!live) throw notFound(desk.kind, name);
-      return this.putting(desk, live, desk.admission.update(live, candidate, context), candidate.warnings, context);
+      return this.putting(desk, live, desk.admission.update(live, candidate, context), candidate, context);
     });
   }
 
@@ -107,18 +124,18 @@ class Door implements ObjectDoor {
       if (!live) throw notFound(desk.kind, name);
       const { resourceVersion: shown } = live.joined.metadata;
       const document = patched(live.joined as unknown as JsonObject, patch);
-      const read = readCandidate(desk.kind, desk.schema, document, name, context.fieldValidation);
+      const read = this.takenIn(desk, readCandidate(desk.kind, desk.schema, document, name, context.fieldValidation), name);
       // A version that the patch did not touch is the one just shown to it: no condition of the client's.
       const candidate = metadataOf(document).resourceVersion === shown ? { ...read, resourceVersion: undefined } : read;
-      return this.putting(desk, live, desk.admission.update(live, candidate, context), candidate.warnings, context);
+      return this.putting(desk, live, desk.admission.update(live, candidate, context), candidate, context);
     });
   }
 
   async apply(plural: string, name: string, body: unknown, context: WriteContext): Promise<ObjectWritten> {
     const desk = this.desk(plural, context);
-    const candidate = readCandidate(desk.kind, desk.schema, body, name, context.fieldValidation);
+    const candidate = this.takenIn(desk, readCandidate(desk.kind, desk.schema, body, name, context.fieldValidation), name);
     return this.writes.run(desk.kind, name, context.fence, (live) =>
-      this.putting(desk, live, desk.admission.apply(live, candidate, name, context), candidate.warnings, context),
+      this.putting(desk, live, desk.admission.apply(live, candidate, name, context), candidate, context),
     );
   }
 
@@ -229,14 +246,16 @@ class Door implements ObjectDoor {
   private putting(
     desk: Desk,
     live: Live | undefined,
-    { object, form, changed, compares }: Admitted,
-    warnings: readonly string[],
+    { object, form: shown, changed, compares }: Admitted,
+    { warnings, clear = new Map() }: Candidate,
     context: WriteContext,
   ): Decision<ObjectWritten> {
     const { dryRun = false } = context;
     const created = live === undefined;
     const result = { created, changed, warnings };
     if (live !== undefined && !changed) return { done: { ...result, object: live.joined, ownRevision: live.row.modRevision } };
+    const isSecret = desk.kind.plural === 'secrets';
+    const form = isSecret ? { stored: sealed(this.secretBox, shown.stored, clear, live?.row.value) } : shown;
     if (dryRun) return { done: { ...result, object: this.joinedAs(object, live?.joined, live?.joined.metadata.resourceVersion) } };
 
     const { name, uid } = object.metadata;
@@ -260,6 +279,13 @@ class Door implements ObjectDoor {
       // Only a create can be told from everybody else's writes: by its uid.
       wrote: created ? ({ value }) => value.includes(JSON.stringify(uid)) : undefined,
     };
+  }
+
+  /** Secrets show masks from here on; their values go beside them. Every other kind is taken as it is. */
+  private takenIn({ kind }: Desk, candidate: Candidate, name: string): Candidate {
+    if (kind.plural !== 'secrets') return candidate;
+    const { metadata, ...rest } = candidate.object;
+    return { ...candidate, ...takeIn(this.secretBox, { ...rest, metadata: { ...metadata, name } }) };
   }
 
   private nothingHolds({ kind }: Desk, { row }: Live, { metadata }: WholeObject): boolean {

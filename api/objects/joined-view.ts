@@ -3,6 +3,7 @@ import type { Keys } from '../resources/keys.js';
 import { joinAssignment, joinDeleted, joinEvent, joinPlain, joinUnit } from './join.js';
 import type { CacheBatch, CacheChange, Joined, ObjectEvent } from './ports.js';
 import type { Rows } from './rows.js';
+import { masked } from './secrets.js';
 import type { UnitFragment } from './unit-fragment.js';
 
 /** Tells objects of one kind apart: the name, but for Assignments and Events what their key says, since their names are made up of it. */
@@ -93,6 +94,7 @@ export class JoinedView {
     if (!own) return undefined;
     const fragment = rows.fragments.get(plural, id);
     const brokenFragment = rows.brokenRevision(keys.condition(plural, id));
+    if (plural === 'secrets') return joinPlain({ ...own, value: masked(own.value) }, fragment, brokenFragment);
     if (plural !== 'units') return joinPlain(own, fragment, brokenFragment);
 
     const { machine } = (fragment?.value ?? {}) as UnitFragment;

@@ -4,11 +4,12 @@ import { eventKind } from './event-kind.js';
 import { gitSyncKind } from './gitsync-kind.js';
 import type { Kind } from './kinds.js';
 import { machineKind } from './machine-kind.js';
+import { secretKind } from './secret-kind.js';
 import { nearest } from './suggest.js';
 import { unitKind } from './unit-kind.js';
 import { unitSetKind } from './unitset-kind.js';
 
-export const kinds: readonly Kind[] = [unitKind, unitSetKind, machineKind, gitSyncKind, assignmentKind, eventKind];
+export const kinds: readonly Kind[] = [unitKind, unitSetKind, machineKind, gitSyncKind, secretKind, assignmentKind, eventKind];
 
 /** Words that name several kinds, as `get all` does. */
 const wordsOf = (kind: Kind): readonly string[] => [kind.plural, kind.singular, ...kind.shortNames];

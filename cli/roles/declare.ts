@@ -15,6 +15,7 @@ export function declareRoles(program: Command, done: (code: number) => void): vo
     .option('--advertise <urls>', 'https URLs under which agents reach this server')
     .option('--insecure-loopback', 'allow plain http on loopback, where every local user is an admin')
     .option('--pki-dir <dir>', 'where the CA and its key are kept')
+    .option('--secret-key-file <file>', 'keys under which Secrets are stored, 32 bytes in base64 a line; without it none are')
     .option('--git-dir <dir>', 'where mirrors of Git repositories are kept (FLOTILLA_GIT_DIR)')
     .option('--git-file-root <dirs>', 'directories below which a GitSync may read file:// repositories', collect, [])
     .option('--config <file>', 'settings file', '/etc/flotilla/server.yaml')

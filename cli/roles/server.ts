@@ -4,6 +4,8 @@ import { hostname, networkInterfaces } from 'node:os';
 import { openClusterCache } from '../../api/objects/cache.js';
 import { openObjectDoor } from '../../api/objects/door.js';
 import { openEventRecorder } from '../../api/objects/events.js';
+import { parseKeyFile, SecretBox } from '../../api/objects/secret-box.js';
+import { openSecrets } from '../../api/objects/secrets.js';
 import { keysUnder } from '../../api/resources/keys.js';
 import { kinds } from '../../api/resources/registry.js';
 import { openAgentGateway } from '../../api/server/agents/gateway.js';
@@ -17,6 +19,7 @@ import { openServerRegistry } from '../../api/server/servers.js';
 import { inheritedSockets } from '../../api/server/socket-activation.js';
 import { openPki } from '../../api/server/trust/ca.js';
 import { StartRefused } from '../../api/server/trust/cluster-meta.js';
+import { readPrivateFile } from '../../api/server/trust/key-file.js';
 import { trustRoutes } from '../../api/server/trust/routes.js';
 import { openTokens } from '../../api/server/trust/tokens.js';
 import { previewSync } from '../../controllers/gitsync/preview.js';
@@ -42,7 +45,7 @@ export async function serverRole(flags: { readonly config: string } & Readonly<R
   const lifecycle = new Lifecycle({ log });
   const { received, forget } = stopSignal();
   try {
-    addParts(lifecycle, settings, log);
+    addParts(lifecycle, settings, log, await readSecretBox(settings.secretKeyFile));
     const stopped = received.then((signal) => lifecycle.stop(signal));
     await lifecycle.start();
     log.info('ready', { etcd: settings.etcd, version });
@@ -57,7 +60,7 @@ export async function serverRole(flags: { readonly config: string } & Readonly<R
   }
 }
 
-function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): void {
+function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger, secretBox: SecretBox | undefined): void {
   const clock = systemClock;
   const keys = keysUnder();
   const inherited = inheritedSockets(process.env, process.pid);
@@ -78,7 +81,7 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
   });
   const store = measuredStore(etcd, metrics, clock);
   const { cache, hub, stop: stopCache } = openClusterCache({ store, keys, clock, log: log.child({ part: 'cache' }), metrics });
-  const door = openObjectDoor({ kinds, cache, store, keys, clock, log: log.child({ part: 'door' }) });
+  const door = openObjectDoor({ kinds, cache, store, keys, clock, log: log.child({ part: 'door' }), secretBox });
 
   const repositories = openRepositories({
     directory: settings.gitDir,
@@ -86,8 +89,7 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger): 
     clock,
     log: log.child({ part: 'git' }),
   });
-  // No kind of this version keeps secrets: whoever names one is told that it does not exist.
-  const git = { repositories, readSecret: async () => undefined };
+  const git = { repositories, readSecret: openSecrets(cache, secretBox) };
 
   lifecycle.add('store', () => () => store.close());
   lifecycle.add('cache', async (signal) => {
@@ -186,6 +188,21 @@ function agentUrl(spec: ListenSpec): string[] {
   if (spec.kind !== 'https') return [];
   const hosts = isWildcard(spec.host) ? ownAddresses().filter((address) => !isLoopback(address)) : [spec.host];
   return hosts.map((host) => `https://${host.includes(':') ? `[${host}]` : host}:${spec.port}`);
+}
+
+/** Throws StartRefused for a file that others can read, or that holds no keys. */
+async function readSecretBox(file: string | undefined): Promise<SecretBox | undefined> {
+  if (file === undefined) return undefined;
+  const refuse = (why: string) => new StartRefused(`--secret-key-file ${file}: ${why}`);
+  const text = await readPrivateFile(file).catch((error: Error) => {
+    throw refuse(error.message);
+  });
+  if (text === undefined) throw refuse('no such file');
+  try {
+    return new SecretBox(parseKeyFile(text));
+  } catch (error) {
+    throw refuse((error as Error).message);
+  }
 }
 
 /** Names this process among all servers: in presence, in the leader's key, in events. */

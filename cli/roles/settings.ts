@@ -17,6 +17,7 @@ export const ServerSettings = z.strictObject({
   advertise: List.optional(),
   insecureLoopback: z.stringbool().or(z.boolean()).default(false),
   pkiDir: z.string().default('/var/lib/flotilla/pki'),
+  secretKeyFile: z.string().optional(),
   gitDir: z.string().default('/var/lib/flotilla/git'),
   gitFileRoot: List.default([]),
   logLevel: Level.default('info'),

@@ -1,5 +1,4 @@
 /** `flotilla diff`: what apply would change, as a unified diff. Exit 0 nothing, 1 something, 2 an error. */
-import { createHmac, randomBytes } from 'node:crypto';
 import { createTwoFilesPatch } from 'diff';
 import { manifestErrorText } from '../../api/resources/manifests.js';
 import { printYaml } from '../../api/resources/yaml.js';
@@ -79,11 +78,11 @@ export async function patchText(title: string, before: WireObject | undefined, a
     .join('\n');
 }
 
-/** What a person means by "the object": without what the system keeps about it, without secrets, and in one order of its fields. */
+/** What a person means by "the object": without what the system keeps about it, and in one order of its fields. */
 function comparable(object: WireObject): unknown {
   const { managedFields, resourceVersion, generation, uid, creationTimestamp, ...metadata } = object.metadata;
   const { status, ...rest } = object;
-  return inOrder(maskSecrets({ ...rest, metadata }));
+  return inOrder({ ...rest, metadata });
 }
 
 /** The server keeps fields in the order in which they were written, which is no difference. */
@@ -92,17 +91,4 @@ function inOrder(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const sorted = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(sorted.map(([key, child]) => [key, inOrder(child)]));
-}
-
-/** Made anew by each run, so that a mask says nothing about the value to whoever reads the diff later. */
-const maskKey = randomBytes(32);
-
-/** Equal values mask alike and different ones do not: a changed secret is seen to change, and not what it is. */
-const masked = (value: unknown): string => `*** (${createHmac('sha256', maskKey).update(JSON.stringify(value)).digest('hex').slice(0, 8)})`;
-
-function maskSecrets(object: WireObject | Record<string, unknown>): unknown {
-  if ((object as WireObject).kind !== 'Secret') return object;
-  const spec = ((object as WireObject).spec ?? {}) as Record<string, unknown>;
-  const data = Object.fromEntries(Object.entries((spec.data as object) ?? {}).map(([key, value]) => [key, masked(value)]));
-  return { ...object, spec: { ...spec, data } };
 }

@@ -67,6 +67,7 @@ export class DevCluster {
     const id = randomBytes(2).toString('hex');
     const directory = join(options.parent, id);
     await mkdir(directory, { recursive: true, mode: 0o755 });
+    await writeFile(join(directory, 'secret.key'), `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
     await writeFile(join(directory, 'owner'), `${process.pid} ${await startTimeOf(process.pid)}\n`);
     const cluster = new DevCluster(id, directory, options);
     try {
@@ -156,6 +157,7 @@ export class DevCluster {
       `--listen=${agentUrl}`,
       ...(httpUrl ? [`--listen=${httpUrl}`, '--insecure-loopback'] : []),
       `--pki-dir=${join(this.directory, 'pki')}`,
+      `--secret-key-file=${join(this.directory, 'secret.key')}`,
       `--git-dir=${join(this.directory, `git-${name}`)}`,
       // Whoever runs a cluster of their own may read what they may read.
       '--git-file-root=/',

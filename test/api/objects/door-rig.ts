@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test';
 import { openClusterCache } from '../../../api/objects/cache.js';
 import { openObjectDoor } from '../../../api/objects/door.js';
 import type { ClusterCache, ObjectDoor, WriteContext } from '../../../api/objects/ports.js';
+import type { SecretBox } from '../../../api/objects/secret-box.js';
 import { StatusError, type StatusReason } from '../../../api/resources/errors.js';
 import { keysUnder } from '../../../api/resources/keys.js';
 import type { FlotillaObject } from '../../../api/resources/meta.js';
@@ -20,14 +21,14 @@ export interface Server {
   readonly door: ObjectDoor;
 }
 
-export async function openServer(t: TestContext, store = new MemoryStore()): Promise<Server> {
+export async function openServer(t: TestContext, store = new MemoryStore(), secretBox?: SecretBox): Promise<Server> {
   const { cache, stop } = openClusterCache({ store, keys, clock: systemClock, log: silentLogger });
   t.after(async () => {
     stop();
     await store.close();
   });
   await cache.untilSynced();
-  return { store, cache, door: openObjectDoor({ kinds, cache, store, keys }) };
+  return { store, cache, door: openObjectDoor({ kinds, cache, store, keys, secretBox }) };
 }
 
 export const as = (manager: string, more: Partial<WriteContext> = {}): WriteContext => ({ manager, ...more });

@@ -130,12 +130,12 @@ for (const { name, text, error } of [
   {
     name: "somebody else's kind",
     text: 'apiVersion: apps/v1\nkind: Deployment\n',
-    error: 'a.yaml:2:1: document 1: kind: unknown kind "Deployment" of "apps/v1"; expected one of Unit, UnitSet, Machine, GitSync',
+    error: 'a.yaml:2:1: document 1: kind: unknown kind "Deployment" of "apps/v1"; expected one of Unit, UnitSet, Machine, GitSync, Secret',
   },
   {
     name: 'no kind',
     text: 'apiVersion: flotilla.dev/v1\n',
-    error: 'a.yaml:1:1: document 1: kind: is required; expected one of Unit, UnitSet, Machine, GitSync',
+    error: 'a.yaml:1:1: document 1: kind: is required; expected one of Unit, UnitSet, Machine, GitSync, Secret',
   },
   {
     name: 'no apiVersion',
