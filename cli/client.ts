@@ -1,6 +1,7 @@
 /** Talks to a server: over its unix socket, https with a client certificate, or plain http on loopback. */
 import { readFileSync } from 'node:fs';
 import { Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { addressOf } from './address.js';
 import { CliError, usageError } from './exit.js';
 import { say } from './output.js';
 
@@ -157,20 +158,15 @@ export class Client {
 
 /** Reads the endpoint at once, so that a wrong one is told before anything is done; TLS is loaded only by those who use it. */
 function routeTo(options: ClientOptions): () => Promise<Route> {
-  const { endpoint, via } = options;
+  const { via } = options;
+  const address = addressOf(options.endpoint);
   const through = via && { socketPath: via.socketPath };
-  const socketPath = endpoint.startsWith('unix://') ? endpoint.slice('unix://'.length) : endpoint.startsWith('/') ? endpoint : undefined;
-  if (socketPath !== undefined)
+  if (address.kind === 'unix') {
+    const { socketPath } = address;
     return async () => ({ target: { socketPath, ...through, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
-
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-  if (!url || !['http:', 'https:'].includes(url.protocol)) {
-    throw usageError(`endpoint ${JSON.stringify(endpoint)}: expected unix:///path, https://host:port or http://127.0.0.1:port`);
   }
-  const host = url.hostname.replace(/^\[|\]$/g, '');
-  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-  if (url.protocol === 'http:')
-    return async () => ({ target: { host, port, ...through, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
+  const { host, port, isTls } = address;
+  if (!isTls) return async () => ({ target: { host, port, ...through, agent: new Agent({ keepAlive: true }) }, send: httpRequest });
 
   const read = (flag: string, file: string | undefined) => {
     try {

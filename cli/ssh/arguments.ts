@@ -3,6 +3,8 @@
  * itself, can become an option: hosts and users that begin with `-` are refused, values are the tail of their option, `--` stands before
  * the host. What is not asked for is left to ssh_config.
  */
+
+import { addressOf } from '../address.js';
 import type { GlobalOptions } from '../context.js';
 import { usageError } from '../exit.js';
 
@@ -134,17 +136,13 @@ export const tunnelArguments = (options: SshOptions, through: SshHost, localSock
   checkHost('--tunnel', through.host),
 ];
 
+/** In `-L` a colon separates, and ssh replaces what begins with `%` or `$`. */
+export const isForwardable = (path: string): boolean => !/[:%$\\\s]/.test(path);
+
 /** Where the endpoint is, as `-L` spells it. Throws a usage error. */
-export function forwardTarget(endpoint: string): string {
-  const socket = endpoint.startsWith('unix://') ? endpoint.slice('unix://'.length) : endpoint.startsWith('/') ? endpoint : undefined;
-  if (socket !== undefined) {
-    // In -L a colon separates, and a path begins with a slash.
-    if (!/^\/[^:\s]+$/.test(socket)) throw usageError(`--endpoint ${endpoint}: ssh cannot forward to a socket of this name`);
-    return socket;
-  }
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-  if (!url || !['http:', 'https:'].includes(url.protocol)) {
-    throw usageError(`endpoint ${JSON.stringify(endpoint)}: expected unix:///path, https://host:port or http://127.0.0.1:port`);
-  }
-  return `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
+export function forwardTarget(text: string): string {
+  const address = addressOf(text);
+  if (address.kind === 'tcp') return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+  if (!isForwardable(address.socketPath)) throw usageError(`endpoint ${JSON.stringify(text)}: ssh cannot forward to a socket of this name`);
+  return address.socketPath;
 }

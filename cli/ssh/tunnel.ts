@@ -8,7 +8,7 @@ import type { Via } from '../client.js';
 import type { GlobalOptions } from '../context.js';
 import { CliError } from '../exit.js';
 import { say } from '../output.js';
-import { parseTunnel, sshOptionsOf, tunnelArguments } from './arguments.js';
+import { isForwardable, parseTunnel, sshOptionsOf, tunnelArguments } from './arguments.js';
 import { cannotRunSsh } from './program.js';
 
 export interface Tunnel extends Via {
@@ -30,8 +30,9 @@ export async function openTunnel(global: GlobalOptions, name: string): Promise<T
   const socketIn = (directory: string) => join(directory, 'server.sock');
   const args = (directory: string) => tunnelArguments(options, parseTunnel(name), socketIn(directory), global.endpoint);
   // What is wrong with the words is said before anything is made.
-  args(tmpdir());
-  const directory = mkdtempSync(join(tmpdir(), 'flotilla-'));
+  const parent = isForwardable(tmpdir()) ? tmpdir() : '/tmp';
+  args(parent);
+  const directory = mkdtempSync(join(parent, 'flotilla-'));
   const socketPath = socketIn(directory);
   const ssh = spawn('ssh', args(directory), { stdio: ['ignore', 'ignore', 'pipe'] });
   let words = '';
@@ -49,12 +50,14 @@ export async function openTunnel(global: GlobalOptions, name: string): Promise<T
 
   const close = () => {
     for (const [signal, listener] of listeners) process.off(signal, listener);
+    process.off('exit', close);
     if (!hasEnded) ssh.kill('SIGTERM');
     ssh.stderr.destroy();
     ssh.unref();
     rmSync(directory, { recursive: true, force: true });
   };
-  // Ended by a signal, we would leave ssh behind.
+  // However we end, ssh must not be left behind: by ourselves, as when the reader of our output has gone, or by a signal.
+  process.once('exit', close);
   const listeners = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => {
     const listener = () => {
       close();

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import type { SystemdMachine } from '../../cli/roles/dev/machine.js';
-import type { Finished } from '../../cli/roles/dev/run.js';
+import { type Finished, run } from '../../cli/roles/dev/run.js';
 import { program, TestCluster, unitManifest, until } from '../rigs/cluster.js';
 import { TestSshd } from '../rigs/sshd.js';
 
@@ -182,6 +182,16 @@ describe('machines from near', () => {
         input: '12345',
       });
       assert.equal(input.stdout.trim(), '5');
+    });
+
+    test('without a command: a shell, on a terminal when there is one here', async () => {
+      const words = [process.execPath, program, 'ssh', '--ssh-port', String(sshPort), 'hello'].join(' ');
+      const env = { ...sshd.keys.environment, FLOTILLA_ENDPOINT: `unix://${cluster.dev.servers[0]!.socket}` };
+      const typed = 'tty; hostname; exit 5\n';
+      const { code, stdout } = await run('script', ['--quiet', '--return', '--command', words, '/dev/null'], { env, input: typed });
+      assert.equal(code, 5, stdout);
+      assert.match(stdout, /\/dev\/pts\/\d+/);
+      assert.ok(stdout.includes(alpha.options.hostname), stdout);
     });
 
     test('what is not clear is asked back, not guessed', async () => {

@@ -145,6 +145,13 @@ describe('--tunnel', () => {
     assert.match(stderr, /cannot open a tunnel through .*timed out/i);
   });
 
+  test('a reader that has gone takes the tunnel down with the verb', async () => {
+    const words = [process.execPath, program, '--tunnel', sshd.host, 'list-machines'].map((word) => `'${word}'`).join(' ');
+    assert.equal((await run('sh', ['-c', `${words} | true`], { env: environment() })).code, 0);
+    await until('the end of the tunnel', async () => (await sshOf(sshd)) === 0);
+    assert.deepEqual(await leftovers(), []);
+  });
+
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],

@@ -94,7 +94,7 @@ for (const [endpoint, target] of [
 ] as const) {
   test(`forwardTarget: ${endpoint}`, () => assert.equal(forwardTarget(endpoint), target));
 }
-for (const endpoint of ['unix://relative', 'unix:///a:b', 'unix:///a b', 'ftp://x', 'nonsense']) {
+for (const endpoint of ['unix://relative', 'unix:///a:b', 'unix:///a b', 'unix:///$HOME/s', 'unix:///a%h', 'ftp://x', 'nonsense']) {
   test(`forwardTarget: ${endpoint} is refused`, () => assert.throws(() => forwardTarget(endpoint), isUsage(/endpoint/)));
 }
 
