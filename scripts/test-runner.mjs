@@ -1,19 +1,26 @@
 // Runs test files with Node's own runner and counts; started by test.mjs as a process of its own, because Node 20 hands its own
-// `--import` on to the test processes and takes it from nowhere else. Machines, etcds and measurements would disturb each other, so the
-// files of test/e2e and test/invariants run one after another, after everything else. A skipped or todo test is a failure: a skipped check
-// is no check.
+// `--import` on to the test processes and takes it from nowhere else. The files of test/e2e and test/invariants, with machines and etcds of
+// their own, run after everything else, two at a time, since they mostly wait: for leases to end and machines to boot. A skipped or todo
+// test is a failure: a skipped check is no check.
+import { basename } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
 const fileLimitMs = 10 * 60_000;
 const files = process.argv.slice(2);
-const isAlone = (file) => /\/test\/(e2e|invariants)\//.test(file);
+const hasMachines = (file) => /\/test\/(e2e|invariants)\//.test(file);
+/** First, so that none of them is left alone at the end. */
+const longest = ['control-plane', 'failover', 'tutorials', 'gitsync', 'kubectl', 'fleet', 'servers', 'placement'];
+const rank = (file) => {
+  const at = longest.indexOf(basename(file, '.test.ts'));
+  return at === -1 ? longest.length : at;
+};
 const counts = { passed: 0, failed: 0 };
 const failures = [];
 
 for (const [batch, concurrency] of [
-  [files.filter((file) => !isAlone(file)), 2],
-  [files.filter(isAlone), 1],
+  [files.filter((file) => !hasMachines(file)), 2],
+  [files.filter(hasMachines).sort((a, b) => rank(a) - rank(b)), 2],
 ]) {
   if (batch.length === 0) continue;
   const stream = run({ files: batch, concurrency, timeout: fileLimitMs });
