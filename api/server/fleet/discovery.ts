@@ -87,7 +87,8 @@ export const discoveryDocument = {
   kind: 'discovery#restDescription',
   discoveryVersion: 'v1',
   id: 'fleet:v1',
-  name: 'fleet',
+  // What generators call the package: theirs were made as this, too.
+  name: 'schema',
   version: 'v1',
   title: 'fleet API',
   description: "Units, their states and machines of a Flotilla cluster, in the terms of fleet's API.",

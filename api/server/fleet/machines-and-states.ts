@@ -1,10 +1,10 @@
 /** `/machines`, `/state` and `/state/NAME`. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { StatusError } from '../../resources/errors.js';
 import { paramsOf } from '../access.js';
 import { queryOf } from '../query.js';
 import { sendJson } from '../reads.js';
 import { decodeBody } from './body.js';
-import { unitDoesNotExist } from './errors.js';
 import { MetadataPatch, metadataChanges } from './metadata-patch.js';
 import { type MetadataPorts, writeMetadata } from './metadata-writer.js';
 import { cutFleetPage, pageBody, pageOf } from './pages.js';
@@ -40,7 +40,7 @@ export function listStates(view: FleetView) {
 export function getState(view: FleetView) {
   return (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const state = view.stateOf(paramsOf(request).name!);
-    if (state === undefined) throw unitDoesNotExist();
+    if (state === undefined) throw new StatusError('NotFound', 'unit state does not exist');
     return sendJson(reply, 200, JSON.stringify(view.stateBody(state)));
   };
 }

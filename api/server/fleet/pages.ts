@@ -15,9 +15,9 @@ export function pageToken(page: number): string {
 /** The page that the query asks for. Throws BadRequest in fleet's words where the reference has them. */
 export function pageOf(query: URLSearchParams): number {
   const tokens = query.getAll('nextPageToken');
-  if (tokens.length > 1) throw new StatusError('BadRequest', 'nextPageToken must be given at most once');
-  const token = tokens[0] ?? '';
-  if (token === '') return 1;
+  if (tokens.length > 1) throw new StatusError('BadRequest', 'too many values for page token');
+  const [token] = tokens;
+  if (token === undefined) return 1;
   // Buffer takes both alphabets and drops what is in neither, so the form is looked at first.
   const bytes = Buffer.from(/^[A-Za-z0-9_-]{6}(==)?$/.test(token) ? token : '', 'base64url');
   if (bytes.length !== 4) throw new StatusError('BadRequest', 'nextPageToken is not one that this server has given out');

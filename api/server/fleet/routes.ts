@@ -13,6 +13,7 @@ import { discoveryDocument } from './discovery.js';
 import { fleetPrefixes, noFleetRoute, serverHeader } from './errors.js';
 import { getState, listMachines, listStates, patchMachines } from './machines-and-states.js';
 import { setUnit } from './set-unit.js';
+import { RecentStops } from './stops.js';
 import { deleteUnit, getUnit, listUnits, putUnit } from './units.js';
 import { FleetView } from './view.js';
 
@@ -36,8 +37,9 @@ export function fleetRoutes(ports: FleetPorts): Route[] {
   const { cache, door, clock, limits, waiting, closing, version } = ports;
   const view = new FleetView(cache);
   const freshness = new Freshness(ports.store, cache);
+  const stops = new RecentStops(clock);
   const set = putUnit((asked, request, reply) =>
-    setUnit({ cache, door, view, freshness, clock, predecessorTimeoutMs: limits.fleetPredecessorTimeoutMs }, asked, () => [
+    setUnit({ cache, door, view, freshness, stops, clock, predecessorTimeoutMs: limits.fleetPredecessorTimeoutMs }, asked, () => [
       holdOpen(request, reply, waiting),
       closing,
     ]),
@@ -66,7 +68,7 @@ export function fleetRoutes(ports: FleetPorts): Route[] {
       ({ params }) => ({ resource, verb, ...(params.name !== undefined && { name: params.name }) });
 
     add('GET', '/units', on('units', 'list'), listUnits(view));
-    add('GET', '/units/:name', on('units', 'get'), getUnit(view));
+    add('GET', '/units/:name', on('units', 'get'), getUnit(view, stops));
     add('PUT', '/units/:name', on('units', 'update'), set);
     add('DELETE', '/units/:name', on('units', 'delete'), deleteUnit(view, door, freshness));
     add('GET', '/state', on('assignments', 'list'), listStates(view));

@@ -4,7 +4,9 @@ import type { Freshness } from '../../objects/freshness.js';
 import type { ClusterCache, Joined, ObjectDoor } from '../../objects/ports.js';
 import { StatusError } from '../../resources/errors.js';
 import { apiVersion } from '../../resources/meta.js';
+import type { Unit } from '../../resources/unit.js';
 import { decideSet, type SetDecision, type SetRequest } from './decide-set.js';
+import type { RecentStops } from './stops.js';
 import type { FleetView } from './view.js';
 
 /** Field manager of everything that is written at fleet's door. */
@@ -18,6 +20,7 @@ export interface SetPorts {
   readonly door: ObjectDoor;
   readonly view: FleetView;
   readonly freshness: Freshness;
+  readonly stops: RecentStops;
   readonly clock: Clock;
   /** How long a PUT waits for a unit of the same name that is being destroyed. */
   readonly predecessorTimeoutMs: number;
@@ -54,6 +57,7 @@ export async function setUnit(ports: SetPorts, request: SetRequest, hold: () => 
     try {
       if (live === undefined) await door.create('units', newUnit(name, decision), { manager: fleetManager });
       else await door.patch('units', name, { type: 'merge', body: changes(live, decision) }, { manager: fleetManager });
+      if (live !== undefined && wasLaunched(live as Unit) && decision.desiredState === 'loaded') ports.stops.note(live.metadata.uid);
       return decision.do === 'steer' ? 204 : 201;
     } catch (error) {
       if (!(error instanceof StatusError) || !hasMoved.has(error.reason)) throw error;
@@ -65,6 +69,8 @@ export async function setUnit(ports: SetPorts, request: SetRequest, hold: () => 
 }
 
 type Write = Exclude<SetDecision, { readonly do: 'refuse' }>;
+
+const wasLaunched = ({ spec, status }: Unit): boolean => spec?.desiredState === 'launched' && status?.currentState === 'launched';
 
 /** Somebody made, changed or removed the unit meanwhile. */
 const hasMoved: ReadonlySet<string> = new Set(['AlreadyExists', 'Conflict', 'NotFound']);

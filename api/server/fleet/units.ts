@@ -5,6 +5,7 @@ import type { Freshness } from '../../objects/freshness.js';
 import type { ObjectDoor } from '../../objects/ports.js';
 import { StatusError } from '../../resources/errors.js';
 import { paramsOf } from '../access.js';
+import { mediaType } from '../negotiation.js';
 import { queryOf } from '../query.js';
 import { sendJson } from '../reads.js';
 import { decodeBody } from './body.js';
@@ -12,6 +13,7 @@ import { checkSet, type SetRequest } from './decide-set.js';
 import { unitDoesNotExist } from './errors.js';
 import { cutFleetPage, pageBody, pageOf } from './pages.js';
 import { fleetManager } from './set-unit.js';
+import { isFleetctl, type RecentStops } from './stops.js';
 import type { FleetView } from './view.js';
 
 export function listUnits(view: FleetView) {
@@ -22,11 +24,13 @@ export function listUnits(view: FleetView) {
   };
 }
 
-export function getUnit(view: FleetView) {
+export function getUnit(view: FleetView, stops: RecentStops) {
   return (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const unit = view.unit(paramsOf(request).name!);
     if (unit === undefined) throw unitDoesNotExist();
-    return sendJson(reply, 200, JSON.stringify(view.unitBody(unit)));
+    const body = view.unitBody(unit);
+    const isEchoed = isFleetctl(request.headers['user-agent']) && stops.firstLook(unit.metadata.uid) && body.currentState === 'loaded';
+    return sendJson(reply, 200, JSON.stringify(isEchoed ? { ...body, currentState: 'launched' } : body));
   };
 }
 
@@ -79,7 +83,8 @@ export function putUnit(set: (request: SetRequest, from: FastifyRequest, reply: 
 /** Exactly one, and JSON: fleet's protection against forms that a web page posts. */
 function checkContentType({ raw }: FastifyRequest): void {
   const types = raw.headersDistinct['content-type'] ?? [];
-  if (types.length === 1 && /^application\/json *(;.*)?$/i.test(types[0]!)) return;
-  const given = types.length === 1 ? JSON.stringify(types[0]!.slice(0, 64)) : `${types.length} of them`;
-  throw new StatusError('UnsupportedMediaType', `exactly one Content-Type, application/json, is expected; got ${given}`);
+  if (types.length !== 1) throw new StatusError('UnsupportedMediaType', `expected 1 Content-Type, got ${types.length}`);
+  if (mediaType(types[0]) !== 'application/json') {
+    throw new StatusError('UnsupportedMediaType', 'only acceptable Content-Type is application/json');
+  }
 }

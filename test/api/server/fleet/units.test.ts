@@ -371,6 +371,35 @@ describe('DELETE units/NAME', () => {
   });
 });
 
+describe('a unit that stops sooner than fleet stopped any', () => {
+  const asFleetctl = async () =>
+    (await rig.get(`/fleet/v1/units/${unit}`, { 'user-agent': 'google-api-go-client/0.5' })).json.currentState as string;
+  beforeEach(async () => {
+    await submit(hello, 'launched');
+    await rig.schedule(unit, m1);
+    await rig.report(unit, m1);
+    await put({ desiredState: 'loaded' });
+    await rig.report(unit, m1, dead);
+  });
+
+  test('is launched to the first look of fleetctl, whose restart waits for that, and what it is to the second', async () => {
+    assert.deepEqual([await asFleetctl(), await asFleetctl()], ['launched', 'loaded']);
+  });
+
+  test('is what it is to everybody else, in lists too', async () => {
+    assert.equal((await get()).json.currentState, 'loaded');
+    const { units } = (await rig.get('/fleet/v1/units', { 'user-agent': 'google-api-go-client/0.5' })).json;
+    assert.equal(units.find(({ name }: { name: string }) => name === unit).currentState, 'loaded');
+  });
+
+  test('and an unload after it is no restart', async () => {
+    assert.equal(await asFleetctl(), 'launched');
+    await put({ desiredState: 'inactive' });
+    await rig.unschedule(unit, m1);
+    assert.equal(await asFleetctl(), 'inactive');
+  });
+});
+
 test('the hash of a state is what fleetctl computes from the options', async () => {
   await submit(hello, 'launched');
   await rig.schedule(unit, m1);
