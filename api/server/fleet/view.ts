@@ -35,9 +35,29 @@ interface ReadText {
   readonly hash: string;
 }
 
+/** A list that is made once for each revision: whoever walks through its pages in a quiet cluster has it made once. */
+class PerRevision<T> {
+  #revision = -1;
+  #list: T[] = [];
+
+  at(revision: number, make: () => T[]): readonly T[] {
+    if (revision !== this.#revision) {
+      this.#list = make();
+      this.#revision = revision;
+    }
+    return this.#list;
+  }
+}
+
 export class FleetView {
   /** Texts never change, so each is read once, however many pages it is on. */
   readonly #texts = new WeakMap<Row<string>, ReadText>();
+
+  /** Whether it is global, by what it says itself: a joined object never changes either. */
+  readonly #globals = new WeakMap<Unit, boolean>();
+
+  readonly #units = new PerRevision<Joined>();
+  readonly #assignments = new PerRevision<Assignment>();
 
   constructor(private readonly cache: ClusterCache) {}
 
@@ -56,8 +76,8 @@ export class FleetView {
   }
 
   /** Sorted by name. */
-  units(): Joined[] {
-    return this.cache.joinedAll('units').filter(({ metadata }) => !metadata.deletionTimestamp);
+  units(): readonly Joined[] {
+    return this.#units.at(this.cache.revision, () => this.cache.joinedAll('units').filter(({ metadata }) => !metadata.deletionTimestamp));
   }
 
   unitBody(object: Joined): FleetUnit {
@@ -80,12 +100,14 @@ export class FleetView {
 
   /** What was seen on machines that are heard of, by unit and machine. The state of a machine that is gone is gone with it, as in fleet. */
   states(only: { readonly unit?: string | undefined; readonly machine?: string | undefined } = {}): Assignment[] {
-    return (this.cache.joinedAll('assignments') as Assignment[]).filter(({ spec, status }) => {
-      if (spec === undefined || status === undefined || status.gone) return false;
-      if (only.unit !== undefined && spec.unit !== only.unit) return false;
-      if (only.machine !== undefined && spec.machine !== only.machine) return false;
-      return this.cache.presence(spec.machine) !== undefined;
-    });
+    return this.#assignments
+      .at(this.cache.revision, () => this.cache.joinedAll('assignments') as Assignment[])
+      .filter(({ spec, status }) => {
+        if (spec === undefined || status === undefined || status.gone) return false;
+        if (only.unit !== undefined && spec.unit !== only.unit) return false;
+        if (only.machine !== undefined && spec.machine !== only.machine) return false;
+        return this.cache.presence(spec.machine) !== undefined;
+      });
   }
 
   /** The unit's one state: on the machine where it is now, or else on the first that has any. */
@@ -125,11 +147,16 @@ export class FleetView {
   }
 
   #isGlobal(unit: Unit): boolean {
-    const { metadata, spec = {}, status } = unit;
-    if (status?.desiredMachines !== undefined) return true;
+    if (unit.status?.desiredMachines !== undefined) return true;
+    const known = this.#globals.get(unit);
+    if (known !== undefined) return known;
+    const { metadata, spec = {} } = unit;
     const template = this.#followedBy(metadata.name);
     const templateSpec = template === undefined ? undefined : (this.cache.joined('units', template) as Unit | undefined)?.spec;
-    return effectivePlacement({ name: metadata.name, spec, text: this.#contentOf(metadata.name)?.value, templateSpec }).global;
+    const { global } = effectivePlacement({ name: metadata.name, spec, text: this.#contentOf(metadata.name)?.value, templateSpec });
+    // A template can change without its followers.
+    if (template === undefined) this.#globals.set(unit, global);
+    return global;
   }
 
   /** The template that gives the unit its text, when it has none of its own. */
