@@ -10,6 +10,7 @@ const benches: Readonly<Record<string, () => Promise<Row[]>>> = {
   placement: async () => (await import('./placement.js')).benchPlacement(),
   instances: async () => (await import('./instances.js')).benchInstances(program),
   cluster: async () => (await import('./cluster.js')).benchCluster(program),
+  gitsync: async () => (await import('./gitsync.js')).benchGitSync(program),
 };
 
 const wanted = process.argv.slice(2);

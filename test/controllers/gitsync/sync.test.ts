@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { confirmPruneAnnotation } from '../../../api/resources/annotations.js';
 import { conditionOf } from '../../../api/resources/conditions.js';
-import { gitSyncFinalizer, gitSyncLabel } from '../../../api/resources/gitsync.js';
+import { type GitSync, gitSyncFinalizer, gitSyncLabel } from '../../../api/resources/gitsync.js';
+import { parseManifests } from '../../../api/resources/manifests.js';
 import { as, unit } from '../../api/objects/door-rig.js';
 import { GitRepository, unitFile } from '../../rigs/git-repository.js';
 import { SyncRig } from './rig.js';
@@ -288,4 +290,18 @@ test('templates come before their instances and go after them; an instance of no
   repository.remove('a@.service').remove('1-instance.yaml').commit();
   assert.equal(await rig.sync('prod'), 'Applied');
   assert.deepEqual(rig.units(), ['other.service']);
+});
+
+test('the examples under manifests/gitsync are taken as they stand', async (t) => {
+  const { server } = await SyncRig.start(t);
+  for (const file of ['prod.yaml', 'private.yaml']) {
+    const text = readFileSync(new URL(`../../../manifests/gitsync/${file}`, import.meta.url), 'utf8');
+    for (const { kind, object } of parseManifests(file, text).documents) {
+      const { metadata, spec } = object as GitSync;
+      // Suspended: what they name is nowhere.
+      const suspended = { ...object, spec: { ...spec, suspend: true } };
+      assert.equal((await server.door.apply(kind.plural, metadata.name, suspended, as('ann'))).created, true);
+    }
+  }
+  assert.deepEqual([...server.cache.objects('gitsyncs').keys()].sort(), ['base', 'private', 'prod']);
 });

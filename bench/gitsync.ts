@@ -1,0 +1,163 @@
+/** What syncing from a repository costs: 2,000 manifests at once, nothing new, and one commit until it runs. One server, one real machine. */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { DevCluster, removeAbandonedClusters } from '../cli/roles/dev/cluster.js';
+import { until } from '../cli/roles/dev/managed-process.js';
+import type { Row } from './row.js';
+
+const manifests = 2_000;
+const quietSamples = 20;
+const commitSamples = 20;
+
+const execute = promisify(execFile);
+
+interface Seen {
+  readonly metadata: { readonly name: string };
+  readonly status?: {
+    readonly lastHandledReconcileAt?: string;
+    readonly lastAppliedRevision?: string;
+    readonly active?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message: string }[];
+  };
+}
+
+export async function benchGitSync(program: string): Promise<Row[]> {
+  const parent = '/run/flotilla-bench';
+  await mkdir(parent, { recursive: true });
+  await removeAbandonedClusters(parent);
+  const repository = await mkdtemp(join(tmpdir(), 'flotilla-bench-git-'));
+  const cluster = await DevCluster.start({ parent, program, machines: 1 });
+  try {
+    await cluster.untilMachinesReady();
+    return await measure(cluster, repository);
+  } finally {
+    await cluster.stop();
+    await rm(repository, { recursive: true, force: true });
+  }
+}
+
+async function measure(cluster: DevCluster, repository: string): Promise<Row[]> {
+  const git = async (...args: string[]) =>
+    execute('git', ['-c', 'user.name=bench', '-c', 'user.email=bench@example.com', ...args], {
+      cwd: repository,
+      env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' },
+    });
+  const commit = async () => {
+    await git('add', '--all');
+    await git('commit', '--quiet', '--message=bench');
+  };
+  await git('init', '--quiet', '--initial-branch=main');
+  for (const directory of ['many', 'one']) await mkdir(join(repository, directory));
+  for (let index = 0; index < manifests; index++) {
+    const object = {
+      apiVersion: 'flotilla.dev/v1',
+      kind: 'Unit',
+      metadata: { name: `many-${index}.service` },
+      spec: { desiredState: 'inactive', content: `[Service]\nExecStart=/bin/sleep ${index}\n` },
+    };
+    await writeFile(join(repository, `many/${index}.yaml`), JSON.stringify(object));
+  }
+  await writeFile(join(repository, 'one/one-0.service'), '[Service]\nExecStart=/bin/sleep infinity\n');
+  await commit();
+
+  const url = `file://${repository}`;
+  const started = performance.now();
+  await apply(cluster, 'many', { url, path: 'many', interval: '1h' });
+  await untilSeen(cluster, 'gitsyncs', 'many', isApplied);
+  const full = performance.now() - started;
+
+  const quiet: number[] = [];
+  const listing: number[] = [];
+  for (let sample = 0; sample < quietSamples; sample++) {
+    const asked = performance.now();
+    const at = await requestSync(cluster, 'many');
+    await untilSeen(cluster, 'gitsyncs', 'many', ({ status }) => status?.lastHandledReconcileAt === at);
+    quiet.push(performance.now() - asked);
+    const listed = performance.now();
+    await git('ls-remote', url, 'HEAD');
+    listing.push(performance.now() - listed);
+  }
+
+  await apply(cluster, 'one', { url, path: 'one', interval: '1h' });
+  await untilSeen(cluster, 'gitsyncs', 'one', isApplied);
+  const running: number[] = [];
+  for (let sample = 1; sample <= commitSamples; sample++) {
+    const name = `one-${sample}.service`;
+    await writeFile(join(repository, `one/${name}`), '[Service]\nExecStart=/bin/sleep infinity\n');
+    await commit();
+    const pushed = performance.now();
+    await requestSync(cluster, 'one');
+    await untilSeen(cluster, 'units', name, ({ status }) => status?.active === 'active');
+    running.push(performance.now() - pushed);
+  }
+  const [quietMs, listingMs] = [median(quiet), median(listing)];
+  return [
+    { name: `GitSync, ${manifests} manifests: first full sync`, value: full / 1_000, unit: 's' },
+    {
+      name: `GitSync, ${manifests} manifests: request → sync that finds nothing new, p50`,
+      value: quietMs,
+      unit: 'ms',
+      reference: `git ls-remote ${listingMs.toFixed(1)} ms`,
+      ratio: quietMs / listingMs,
+      aim: '≤ 2 × git ls-remote',
+    },
+    { name: 'GitSync: webhook’s write after a commit → running, p50', value: median(running), unit: 'ms', aim: '< 1000 ms' },
+    { name: 'GitSync: webhook’s write after a commit → running, max', value: Math.max(...running), unit: 'ms' },
+  ];
+}
+
+const isApplied = ({ status }: Seen): boolean => {
+  const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+  if (ready?.status === 'False') throw new Error(ready.message);
+  return ready?.status === 'True';
+};
+
+function untilSeen(cluster: DevCluster, plural: string, name: string, met: (seen: Seen) => boolean): Promise<true> {
+  return until(
+    `${plural}/${name}`,
+    async () => {
+      const text = await ask(cluster, 'GET', `/apis/flotilla.dev/v1/${plural}/${name}`).catch(() => '{"metadata":{}}');
+      return met(JSON.parse(text) as Seen);
+    },
+    { timeoutMs: 120_000, everyMs: 2 },
+  );
+}
+
+/** What a webhook writes once its signature is known to be right. */
+async function requestSync(cluster: DevCluster, name: string): Promise<string> {
+  const at = `${new Date().toISOString()} ${performance.now()}`;
+  const body = { metadata: { annotations: { 'flotilla.dev/reconcile-requested-at': at } } };
+  await ask(cluster, 'PATCH', `/apis/flotilla.dev/v1/gitsyncs/${name}?fieldManager=bench`, 'application/merge-patch+json', body);
+  return at;
+}
+
+const apply = (cluster: DevCluster, name: string, spec: object) =>
+  ask(cluster, 'PATCH', `/apis/flotilla.dev/v1/gitsyncs/${name}?fieldManager=bench`, 'application/apply-patch+yaml', {
+    apiVersion: 'flotilla.dev/v1',
+    kind: 'GitSync',
+    metadata: { name },
+    spec,
+  });
+
+const ask = (cluster: DevCluster, method: string, path: string, type = 'application/json', body?: unknown): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const headers = body === undefined ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(text) };
+    const req = request({ socketPath: cluster.servers[0]!.socket, path, method, headers }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () => {
+        const answer = Buffer.concat(chunks).toString();
+        if ((response.statusCode ?? 500) < 400) resolve(answer);
+        else reject(new Error(`${method} ${path}: ${response.statusCode}: ${answer}`));
+      });
+    });
+    req.on('error', reject);
+    req.end(text);
+  });
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
