@@ -22,9 +22,10 @@ export function completion(program: Command, shell: string): void {
     case 'fish':
       print(`complete -c flotilla -f\n${verbs.map(({ name, about }) => `complete -c flotilla -n __fish_use_subcommand -a ${name} -d '${about.replaceAll("'", "\\'")}'`).join('\n')}
 complete -c flotilla -n '__fish_seen_subcommand_from apply diff delete' -s f -r -F
+complete -c flotilla -n '__fish_seen_subcommand_from submit load start' -F
 complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait explain' -a '${knownKinds.map(({ plural }) => plural).join(' ')}'
 complete -c flotilla -n '__fish_seen_subcommand_from cordon uncordon drain failover' -a '(flotilla get machines --no-headers 2>/dev/null | awk "{ print \\$2 }")'
-complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait logs status journal ssh' -a '(flotilla get units -o name 2>/dev/null | string replace -r ".*/" "")'
+complete -c flotilla -n '__fish_seen_subcommand_from get describe delete wait logs status journal ssh submit load start stop unload restart destroy cat' -a '(flotilla get units -o name 2>/dev/null | string replace -r ".*/" "")'
 `);
       return;
     default:
@@ -58,7 +59,11 @@ ${cases}
       elif [[ "\${COMP_WORDS[2]}" == m* ]]; then words="$(_flotilla_machines)"
       else words="$(flotilla get "\${COMP_WORDS[2]}" -o name 2>/dev/null | sed 's,.*/,,')"; fi ;;
     cordon|uncordon|drain|failover) words="$(_flotilla_machines)" ;;
-    logs|status|journal|ssh) words="$(flotilla get units -o name 2>/dev/null | sed 's,.*/,,')" ;;
+    logs|status|journal|ssh|stop|unload|restart|destroy|cat) words="$(flotilla get units -o name 2>/dev/null | sed 's,.*/,,')" ;;
+    submit|load|start)
+      words="$(flotilla get units -o name 2>/dev/null | sed 's,.*/,,')"
+      COMPREPLY=($(compgen -W "$words" -- "$current") $(compgen -f -- "$current"))
+      return ;;
     explain) words="$kinds" ;;
     token) words="create" ;;
     completion) words="bash zsh fish" ;;
@@ -67,5 +72,5 @@ ${cases}
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
 _flotilla_machines() { flotilla get machines --no-headers 2>/dev/null | awk '{ print $2 }'; }
-complete -F _flotilla flotilla
+complete -F _flotilla flotilla fleetctl
 `;

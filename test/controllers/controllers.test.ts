@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { forceDeleteAnnotation, restartAnnotation } from '../../api/resources/annotations.js';
+import { forceDeleteAnnotation, machineRestartAnnotation, restartAnnotation } from '../../api/resources/annotations.js';
 import { gcLimits } from '../../controllers/gc/reconcile.js';
 import { machineId, SimCluster } from '../sim/cluster.js';
 
@@ -180,6 +180,28 @@ test('SEMANTICS 11: a restart is asked for once, and a changed label restarts no
   });
   await sim.rest();
   assert.equal(sim.agent('a').history.length, 3);
+});
+
+test('SEMANTICS 11: a global unit is restarted on one machine, then on all, each time once, and the later request counts', async (t) => {
+  const sim = await cluster(t, ['a', 'b']);
+  await sim.apply('all.service', { placement: { global: true } });
+  await sim.advance(2_000);
+  const starts = () => ['a', 'b'].map((name) => sim.agent(name).history.filter((did) => did === 'start all.service').length);
+  const ask = async (annotations: Record<string, string>) => {
+    await sim.touch('units', 'all.service', ({ metadata }) => {
+      metadata.annotations = { ...(metadata.annotations as object | undefined), ...annotations };
+    });
+    await sim.advance(5_000);
+  };
+  const onB = machineRestartAnnotation(machineId('b'));
+  await ask({ [onB]: '2026-01-01T00:00:01Z' });
+  assert.deepEqual(starts(), [1, 2]);
+  await ask({ [restartAnnotation]: '2026-01-01T00:00:02Z' });
+  assert.deepEqual(starts(), [2, 3]);
+  await ask({ [onB]: '2026-01-01T00:00:00Z' });
+  assert.deepEqual(starts(), [2, 3], 'an older request is none');
+  await ask({ [onB]: '2026-01-01T00:00:03Z' });
+  assert.deepEqual(starts(), [2, 4]);
 });
 
 test('a unit that has to move stops before it starts, however long that takes', async (t) => {
