@@ -100,6 +100,7 @@ describe('flotilla dev for a user without root', () => {
       assert.match(await client('get', 'units'), /hello\.service +launched +active +running/);
       assert.match(await client('get', 'machines'), /Ready/);
       await until('its log', async () => /Hello World/.test(await client('logs', 'hello.service')));
+      assert.match(await client('status', 'hello'), /^● hello\.service[\s\S]*Active: active \(running\)/);
 
       await machine.must(['systemctl', 'kill', '--kill-who=main', '--signal=INT', 'ada-dev']);
       await until(
