@@ -43,6 +43,7 @@ export function declareManifests(program: Command, { online }: Tools): void {
     .argument('<words...>', 'KIND NAME... or KIND/NAME...')
     .requiredOption('--replicas <number>', 'how many there should be', count)
     .option('--current-replicas <number>', 'only if there should be this many now', count)
+    .option('--force', 'also what a GitSync keeps; it will revert it')
     .action(online(async (context, words: string[], options) => (await import('../verbs/scale.js')).scale(context, words, options)));
 
   timeout(

@@ -319,4 +319,67 @@ describe('the command line', () => {
     assert.equal(code, 124);
     assert.match(stderr, /its process exited with status 7/);
   });
+
+  const set = { kind: 'UnitSet', metadata: { name: 'web', resourceVersion: '8' }, spec: { replicas: 2 } };
+
+  test('scale sends the number alone, to the scale of each object', async () => {
+    answer = () => ({ body: set });
+    assert.deepEqual(await flotilla(['scale', 'unitset/web', 'us/api', '--replicas=3']), {
+      code: 0,
+      stdout: 'unitset/web scaled\nunitset/web scaled\n',
+      stderr: '',
+    });
+    const writes = seen.filter(({ method }) => method === 'PATCH').map(({ url }) => url);
+    assert.deepEqual(writes, [
+      '/apis/flotilla.dev/v1/unitsets/web/scale?fieldManager=flotilla-cli',
+      '/apis/flotilla.dev/v1/unitsets/web/scale?fieldManager=flotilla-cli',
+    ]);
+  });
+
+  test('scale: another number than expected, and a kind that has none, are sentences; no number, or none that is one, is wrong usage', async () => {
+    answer = (request) =>
+      request.url?.includes('/scale') ? { status: 404, body: { kind: 'Status', message: 'no', code: 404 } } : { body: set };
+    for (const [args, code, sentence] of [
+      [['unitset/web', '--replicas=3', '--current-replicas=5'], 1, /unitset\/web has 2 replicas, not 5: it was not scaled/],
+      [['unit/web', '--replicas=3'], 1, /unit\/web: units have no number of replicas/],
+      [['unitset/web'], 2, /--replicas/],
+      [['unitset/web', '--replicas=many'], 2, /expected a whole number/],
+      [['unitset', '--replicas=1'], 2, /which unitset\? Give names/],
+    ] as const) {
+      const outcome = await flotilla(['scale', ...args]);
+      assert.deepEqual([outcome.code, outcome.stdout], [code, ''], args.join(' '));
+      assert.match(outcome.stderr, sentence);
+    }
+  });
+
+  test('SEMANTICS 26: scale leaves alone what a GitSync keeps, unless it is told otherwise', async () => {
+    answer = () => ({ body: { ...set, metadata: { ...set.metadata, labels: { 'flotilla.dev/gitsync': 'infra' } } } });
+    const refused = await flotilla(['scale', 'unitset/web', '--replicas=3']);
+    assert.deepEqual([refused.code, seen.filter(({ method }) => method === 'PATCH').length], [1, 0]);
+    assert.match(refused.stderr, /web is kept by GitSync "infra"/);
+    const forced = await flotilla(['scale', 'unitset/web', '--replicas=3', '--force']);
+    assert.deepEqual([forced.code, forced.stdout], [0, 'unitset/web scaled\n']);
+  });
+
+  for (const [cascade, policy] of [
+    ['background', 'Background'],
+    ['foreground', 'Foreground'],
+    ['orphan', 'Orphan'],
+  ] as const) {
+    test(`delete --cascade=${cascade} asks for ${policy}`, async () => {
+      let body = '';
+      answer = (request) => {
+        request.on('data', (chunk) => (body += chunk));
+        return { body: { kind: 'Status', status: 'Success' } };
+      };
+      assert.equal((await flotilla(['delete', 'unitset', 'web', `--cascade=${cascade}`])).code, 0);
+      assert.equal(JSON.parse(body).propagationPolicy, policy);
+    });
+  }
+
+  test('delete --cascade knows three words', async () => {
+    const { code, stderr } = await flotilla(['delete', 'unitset', 'web', '--cascade=all']);
+    assert.equal(code, 2);
+    assert.match(stderr, /background, foreground, orphan/);
+  });
 });
