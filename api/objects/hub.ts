@@ -5,7 +5,7 @@
 import type { Logger } from '../../runtime/log.js';
 import { type Metrics, noMetrics } from '../../runtime/metrics.js';
 import { StatusError } from '../resources/errors.js';
-import type { ObjectEvent, WatchHub } from './ports.js';
+import type { Joined, ObjectEvent, WatchHub } from './ports.js';
 import { firstRevisionAfter } from './resource-version.js';
 
 export const hubLimits = {
@@ -80,6 +80,19 @@ export class Hub implements WatchHub {
       this.#guarded(() => listener.onEvents(events, revision));
     }
     return () => void kind.watchers.delete(watcher);
+  }
+
+  rewound(plural: string, revision: number, now: readonly Joined[]): readonly Joined[] | undefined {
+    const kind = this.#kind(plural);
+    if (revision + 1 < kind.startsAt) return undefined;
+    const objects = new Map(now.map((object) => [object.metadata.uid, object]));
+    for (const { events } of kind.since(revision + 1).reverse()) {
+      for (const { object, previous } of events) {
+        objects.delete(object.metadata.uid);
+        if (previous) objects.set(previous.metadata.uid, previous);
+      }
+    }
+    return [...objects.values()].sort(({ metadata: a }, { metadata: b }) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   }
 
   /** Takes what one revision changed, by plural, and tells the watchers. */

@@ -112,6 +112,11 @@ export type ObjectEvent = {
 /** Joined change history of all kinds, bounded, for HTTP watches (SEMANTICS 1, 2). */
 export interface WatchHub {
   /**
+   * What the list was at an earlier revision, sorted by name: `now`, all objects of `plural`, with the changes since then undone. Undefined
+   * when the hub does not remember that far back.
+   */
+  rewound(plural: string, revision: number, now: readonly Joined[]): readonly Joined[] | undefined;
+  /**
    * Every change of objects of `plural` from wire resourceVersion `from` on: an even number replays that whole revision, an odd one starts
    * after it. Throws StatusError Expired (410) when the hub does not remember that far back. `onEvents` is called synchronously with whole
    * revisions; `onExpired` when the cache was relisted: the watch must end with 410.

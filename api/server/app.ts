@@ -10,6 +10,7 @@ import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { accessHook } from './access.js';
 import { componentRoutes, leaderName, servedComponents } from './components.js';
+import { ConsistentReads } from './consistent-reads.js';
 import { coreRoutes } from './core/routes.js';
 import { discoveryRoutes } from './discovery.js';
 import { observeMembers } from './etcd-metrics.js';
@@ -90,6 +91,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     random: options.random ?? Math.random,
     limits,
     log,
+    consistent: new ConsistentReads({ store, cache, clock, log, metrics, limits }),
     snapshots: new Snapshots(clock, limits),
     frames: new EventFrames({ cache, clock }),
     watchQuota: new StreamQuota('watches', { all: limits.maxWatches, perIdentity: limits.maxWatchesPerIdentity }),

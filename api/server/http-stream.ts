@@ -69,10 +69,15 @@ export function holdOpen(request: FastifyRequest, reply: FastifyReply, quota: St
 }
 
 /** Takes the answer out of fastify's hands and sends its head at once, so that a client sees the stream open before anything happens. */
-export function openStream(reply: FastifyReply, contentType: string): ServerResponse {
+export function openStream(reply: FastifyReply, contentType: string, headers: Readonly<Record<string, string[]>> = {}): ServerResponse {
   reply.hijack();
   const raw = reply.raw;
-  raw.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-cache, private', 'x-content-type-options': 'nosniff' });
+  raw.writeHead(200, {
+    ...headers,
+    'content-type': contentType,
+    'cache-control': 'no-cache, private',
+    'x-content-type-options': 'nosniff',
+  });
   raw.flushHeaders();
   return raw;
 }

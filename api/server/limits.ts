@@ -22,6 +22,10 @@ export interface ServerLimits {
   readonly watchTimeoutMs: number;
   /** How long a read waits for a resourceVersion that this server has not seen yet. */
   readonly freshnessTimeoutMs: number;
+  /** How long a read without a resourceVersion waits for etcd to say how far the cluster is; then it gets what the cache holds. */
+  readonly consistentReadMs: number;
+  /** The same, once etcd has let a read wait in vain. */
+  readonly consistentReadAwayMs: number;
   /** Streams of journal lines. */
   readonly maxLogStreams: number;
   readonly maxLogLines: number;
@@ -53,6 +57,8 @@ export const defaultLimits: ServerLimits = {
   bookmarkEveryMs: minutes,
   watchTimeoutMs: 30 * minutes,
   freshnessTimeoutMs: 3_000,
+  consistentReadMs: 2_000,
+  consistentReadAwayMs: 100,
   maxLogStreams: 500,
   maxLogLines: 100_000,
   fleetPredecessorTimeoutMs: 20_000,

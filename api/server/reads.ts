@@ -10,11 +10,12 @@ import type { Kind } from '../resources/kinds.js';
 import { paramsOf } from './access.js';
 import { holdOpen, openStream, watchSink } from './http-stream.js';
 import { negotiate } from './negotiation.js';
-import { cutPage, decodeContinue, encodeContinue } from './paging.js';
+import { type ContinueToken, cutPage, decodeContinue, encodeContinue } from './paging.js';
 import { flag, queryOf, type ReadOptions, readOptions, watchOptions } from './query.js';
 import { type ListMeta, renderList, renderObject, viewOf } from './representation.js';
 import type { RestPorts } from './rest-ports.js';
 import { selection } from './selection.js';
+import { warningHeaders } from './status.js';
 import { runWatch, startWatch } from './watch.js';
 
 export const jsonType = 'application/json';
@@ -25,18 +26,30 @@ export const sendJson = (reply: FastifyReply, code: number, body: string): Fasti
 
 export const isWatch = (query: URLSearchParams): boolean => flag(query, 'watch') ?? false;
 
-/** Waits until the cache holds what the client has seen elsewhere. */
-export async function fresh({ cache, limits }: RestPorts, options: Pick<ReadOptions, 'resourceVersion'>): Promise<void> {
+/**
+ * Waits until the cache holds what the client has seen elsewhere; a client that names no resourceVersion, not even 0, wants to see
+ * everything that was written before it asked. Returns what it has to be warned of, as a header.
+ */
+export async function fresh(
+  { cache, consistent, limits }: RestPorts,
+  options: Pick<ReadOptions, 'resourceVersion'>,
+  token?: ContinueToken,
+): Promise<Record<string, string[]>> {
   if (!cache.synced) {
     throw new StatusError('ServiceUnavailable', 'this server has not read the cluster from etcd yet', { retryAfterSeconds: 1 });
   }
-  const asked = revisionSeen(options.resourceVersion ?? 0);
-  if (asked <= cache.revision) return;
+  if (options.resourceVersion === undefined && token === undefined) {
+    const warning = await consistent.settle();
+    return warning === undefined ? {} : { warning: warningHeaders([warning]) };
+  }
+  const asked = token?.revision ?? revisionSeen(options.resourceVersion ?? 0);
+  if (asked <= cache.revision) return {};
   try {
     await cache.untilRevision(asked, limits.freshnessTimeoutMs);
+    return {};
   } catch (error) {
     if (!(error instanceof StoreUnavailable)) throw error;
-    const message = `Too large resource version: ${options.resourceVersion}, current: ${listVersion(cache.revision)}`;
+    const message = `Too large resource version: ${options.resourceVersion ?? listVersion(asked)}, current: ${listVersion(cache.revision)}`;
     // Clients of Kubernetes know this cause and list again without a resourceVersion.
     throw new StatusError('Timeout', message, {
       causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
@@ -52,7 +65,7 @@ export function getHandler(ports: RestPorts, kind: Kind) {
     if (isWatch(query)) return serveWatch(ports, kind, request, reply, name);
     const options = readOptions(query);
     const as = negotiate(request.headers.accept, options.includeObject);
-    await fresh(ports, options);
+    reply.headers(await fresh(ports, options));
     const object = ports.cache.joined(kind.plural, name);
     const { namespace } = paramsOf(request);
     const isElsewhere = kind.namespaced && namespace !== undefined && object?.metadata.namespace !== namespace;
@@ -68,8 +81,12 @@ export function listHandler(ports: RestPorts, kind: Kind) {
     const options = readOptions(query);
     const as = negotiate(request.headers.accept, options.includeObject);
     const matches = selection(kind, options, paramsOf(request).namespace);
-    await fresh(ports, options);
-    const { objects, metadata } = listPage(ports, kind, options, matches);
+    const token = options.continue === '' ? undefined : decodeContinue(options.continue);
+    if (token !== undefined && (options.resourceVersion ?? 0) > 0) {
+      throw new StatusError('BadRequest', 'a list is continued without a resourceVersion: the continue token names it');
+    }
+    reply.headers(await fresh(ports, options, token));
+    const { objects, metadata } = listPage(ports, kind, options, token, matches);
     const pieces = renderList(kind, objects, metadata, as, viewOf(ports));
     const first = pieces.next();
     // Most lists are one piece and go out whole; long ones are written at the client's pace.
@@ -88,20 +105,21 @@ export function listHandler(ports: RestPorts, kind: Kind) {
   };
 }
 
-/** The page that the options ask for. Throws Expired (410) when its snapshot is not kept any more. */
+/** The page that the options ask for. Throws Expired (410) when nobody here knows any more what the list was then. */
 function listPage(
-  { cache, snapshots, limits }: RestPorts,
+  { cache, hub, snapshots, limits }: RestPorts,
   kind: Kind,
   options: ReadOptions,
+  token: ContinueToken | undefined,
   matches: ((object: Joined) => boolean) | undefined,
 ): { readonly objects: readonly Joined[]; readonly metadata: ListMeta } {
-  const token = options.continue === '' ? undefined : decodeContinue(options.continue);
-  if (token !== undefined && (options.resourceVersion ?? 0) > 0) {
-    throw new StatusError('BadRequest', 'a list is continued without a resourceVersion: the continue token names it');
-  }
   const exact = options.resourceVersionMatch === 'Exact' ? revisionSeen(options.resourceVersion ?? 0) : undefined;
   const revision = token?.revision ?? exact ?? cache.revision;
-  const snapshot = revision === cache.revision ? cache.joinedAll(kind.plural) : snapshots.get(kind.plural, revision);
+  const snapshot =
+    revision === cache.revision
+      ? cache.joinedAll(kind.plural)
+      : // Another server may have handed the token out: the history of changes leads back to what it saw.
+        (snapshots.get(kind.plural, revision) ?? hub.rewound(kind.plural, revision, cache.joinedAll(kind.plural)));
   if (snapshot === undefined) {
     throw new StatusError('Expired', 'The provided continue parameter or resourceVersion is too old: list again from the start');
   }
@@ -124,10 +142,10 @@ async function serveWatch(ports: RestPorts, kind: Kind, request: FastifyRequest,
   const as = negotiate(request.headers.accept, options.includeObject);
   const selected = selection(kind, options, paramsOf(request).namespace);
   const matches = name === undefined ? selected : (object: Joined) => object.metadata.name === name && (selected?.(object) ?? true);
-  await fresh(ports, options);
+  const headers = await fresh(ports, options);
   const start = startWatch(ports.cache, kind, options);
   const gone = holdOpen(request, reply, ports.watchQuota);
-  const sink = watchSink(openStream(reply, jsonType));
+  const sink = watchSink(openStream(reply, jsonType, headers));
   ports.watchMetrics.opened(kind.plural);
   try {
     ports.watchMetrics.ended(kind.plural, await runWatch(ports, { kind, as, matches, options }, start, sink, gone, ports.closing));

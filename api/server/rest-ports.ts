@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
 import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
+import type { ConsistentReads } from './consistent-reads.js';
 import type { StreamQuota } from './http-stream.js';
 import type { ServerLimits } from './limits.js';
 import type { WatchMetrics } from './metrics.js';
@@ -19,6 +20,7 @@ export interface RestPorts {
   readonly random: Random;
   readonly limits: ServerLimits;
   readonly log: Logger;
+  readonly consistent: ConsistentReads;
   readonly snapshots: Snapshots;
   readonly frames: EventFrames;
   readonly watchQuota: StreamQuota;

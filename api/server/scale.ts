@@ -55,7 +55,7 @@ export function scaleHandlers(ports: RestPorts, kind: Kind, scaleOf: ScaleOf) {
   return {
     async get(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
       const name = paramsOf(request).name!;
-      await fresh(ports, readOptions(queryOf(request)));
+      reply.headers(await fresh(ports, readOptions(queryOf(request))));
       const object = cache.joined(kind.plural, name);
       if (object === undefined) throw notFound(kind, name);
       return send(reply, object);

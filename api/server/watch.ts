@@ -78,7 +78,7 @@ export type WatchEnd = 'timeout' | 'client' | 'slow' | 'expired' | 'closing';
 
 export interface WatchPorts {
   readonly cache: ReadableCache;
-  readonly hub: WatchHub;
+  readonly hub: Pick<WatchHub, 'watch'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: ServerLimits;

@@ -136,6 +136,9 @@ export class ProjectedHub implements WatchHub {
     return stop;
   }
 
+  /** What a view was made from besides its stored object is not remembered: a list that another server began has to begin anew. */
+  rewound = (): undefined => undefined;
+
   #once(plural: string, event: ObjectEvent, turn: (event: ObjectEvent) => readonly ObjectEvent[]): readonly ObjectEvent[] {
     const known = this.#turned.get(event) ?? new Map<string, readonly ObjectEvent[]>();
     const events = known.get(plural) ?? turn(event);

@@ -364,6 +364,25 @@ test('SEMANTICS 1, property: a replay from any resourceVersion that was ever han
   );
 });
 
+test('property: the list of now, rewound to a revision, is the list of then', async () => {
+  await fc.assert(
+    fc.asyncProperty(life, async (actions) => {
+      const cluster = await open();
+      const { cache, hub, stop } = cluster;
+      const then: { plural: string; revision: number; objects: readonly Joined[] }[] = [];
+      await live(actions, cluster, false, () => {
+        for (const plural of watched) then.push({ plural, revision: cache.revision, objects: cache.joinedAll(plural) });
+      });
+      for (const { plural, revision, objects } of then) {
+        assert.deepEqual(hub.rewound(plural, revision, cache.joinedAll(plural)), objects);
+      }
+      assert.equal(hub.rewound('units', 0, cache.joinedAll('units')), undefined, 'what was before the first list is not known');
+      stop();
+    }),
+    { numRuns: 60 },
+  );
+});
+
 test('SEMANTICS 2, property: an object’s resourceVersion never goes back, and a revision comes whole, in order, once', async () => {
   await fc.assert(
     fc.asyncProperty(life, async (actions) => {

@@ -79,14 +79,14 @@ test('list: pages come from one snapshot, whatever is written between them', asy
   assert.equal((await rig.call('DELETE', `${units}/c.service`)).status, 200);
 });
 
-test('list: a page of a snapshot that is not kept any more is 410, and says to start again', async () => {
+test('list: a page of a snapshot that is not kept any more is made anew from the history of changes', async () => {
   const first = await rig.get(`${units}?limit=1`);
   for (const name of ['x.service', 'y.service', 'z.service']) {
     await rig.call('POST', units, { body: unitBody(name) });
     await rig.get(`${units}?limit=1`);
   }
-  const { status, json } = await rig.get(`${units}?limit=1&continue=${first.json.metadata.continue}`);
-  assert.deepEqual([status, json.reason], [410, 'Expired']);
+  const rest = await rig.get(`${units}?continue=${first.json.metadata.continue}`);
+  assert.deepEqual(names(rest), all.slice(1));
   for (const name of ['x.service', 'y.service', 'z.service']) await rig.call('DELETE', `${units}/${name}`);
   assert.deepEqual(names(await rig.get(units)), all);
 });
@@ -97,10 +97,16 @@ test('SEMANTICS 1: a read at a resourceVersion that this server never saw waits,
   assert.equal(headers['retry-after'], '1');
 });
 
-test('list: resourceVersionMatch=Exact answers at that revision or 410', async () => {
-  const now = (await rig.get(units)).json.metadata.resourceVersion;
-  assert.equal((await rig.get(`${units}?resourceVersion=${now}&resourceVersionMatch=Exact`)).status, 200);
-  assert.equal((await rig.get(`${units}?resourceVersion=2&resourceVersionMatch=Exact`)).status, 410);
+test('list: resourceVersionMatch=Exact answers with what was then', async () => {
+  const then = (await rig.get(units)).json.metadata.resourceVersion;
+  await rig.call('POST', units, { body: unitBody('x.service') });
+  const { json } = await rig.get(`${units}?resourceVersion=${then}&resourceVersionMatch=Exact`);
+  assert.deepEqual(
+    json.items.map(({ metadata }: { metadata: { name: string } }) => metadata.name),
+    all,
+  );
+  assert.equal(json.metadata.resourceVersion, then);
+  await rig.call('DELETE', `${units}/x.service`);
 });
 
 test('list as Table: columns, cells, and for each row the metadata without managedFields', async () => {
@@ -165,11 +171,90 @@ test('a long list is written in pieces and arrives whole', async () => {
   await big.close();
 });
 
-test('reads go on while etcd is away', async () => {
+const unwarned = ({ headers }: { headers: Record<string, unknown> }) => assert.equal(headers.warning, undefined);
+
+test('etcd away: reads go on with what the cache holds, and say so; who asks for any version hears nothing of it', async () => {
   const cut = await startRig();
   await cut.call('POST', units, { body: unitBody('a.service') });
+  unwarned(await cut.get(units));
   cut.store.faults.unavailable = true;
-  assert.deepEqual(names(await cut.get(units)), ['a.service']);
-  assert.equal((await cut.get(`${units}/a.service`)).status, 200);
+  for (const path of [units, `${units}/a.service`, `${units}?limit=1`]) {
+    const answer = await cut.get(path);
+    assert.equal(answer.status, 200);
+    assert.match(
+      String(answer.headers.warning),
+      /^299 - "etcd does not answer: this is what the server knew at resourceVersion \d+, and may/,
+    );
+  }
+  const watch = await cut.watch(`${units}?watch=true`);
+  assert.match(String(watch.response.headers.warning), /etcd does not answer/);
+  watch.close();
+  unwarned(await cut.get(`${units}?resourceVersion=0`));
+  cut.store.faults.unavailable = false;
+  unwarned(await cut.get(units));
   await cut.close();
+});
+
+test('etcd silent: a read waits for it within its limit, and the next one hardly at all', async () => {
+  const frozen = await startRig({ limits: { consistentReadMs: 50, consistentReadAwayMs: 1 } });
+  await frozen.call('POST', units, { body: unitBody('a.service') });
+  frozen.store.faults.frozen = true;
+  for (let time = 0; time < 3; time++) assert.match(String((await frozen.get(units)).headers.warning), /etcd does not answer/);
+  frozen.store.faults.frozen = false;
+  await frozen.close();
+});
+
+test('a read after a write through another server sees it, also when that server hears of changes late', async () => {
+  const one = await startRig();
+  const store = one.store.peer();
+  const other = await startRig({}, store);
+  await one.call('POST', units, { body: unitBody('a.service') });
+  assert.equal((await other.get(`${units}/a.service`)).status, 200);
+
+  store.faults.watchesCut = true;
+  await one.call('PATCH', `${units}/a.service`, { type: 'application/merge-patch+json', body: { metadata: { labels: { step: 'two' } } } });
+  const stale = await other.get(`${units}/a.service?resourceVersion=0`);
+  assert.equal(stale.json.metadata.labels?.step, undefined, 'any version will do: it is not waited for');
+  const reads = [other.get(`${units}/a.service`), other.get(units), other.get(`${units}?labelSelector=step%3Dtwo`)];
+  setTimeout(() => {
+    store.faults.watchesCut = false;
+  }, 100);
+  const [read, list, selected] = await Promise.all(reads);
+  assert.equal(read!.json.metadata.labels.step, 'two');
+  assert.equal(list!.json.items[0].metadata.labels.step, 'two');
+  assert.deepEqual(names(selected!), ['a.service']);
+  for (const answer of [read!, list!, selected!]) unwarned(answer);
+  await Promise.all([other.close(), one.close()]);
+});
+
+test('a list begun at one server goes on at another, as it was: what changed meanwhile is not in it', async () => {
+  const one = await startRig();
+  const other = await startRig({}, one.store.peer());
+  for (const name of ['a.service', 'b.service', 'c.service', 'd.service']) await one.call('POST', units, { body: unitBody(name) });
+  const first = await one.get(`${units}?limit=2`);
+  const token = encodeURIComponent(first.json.metadata.continue);
+  await one.call('DELETE', `${units}/c.service`);
+  await one.call('POST', units, { body: unitBody('ba.service') });
+  const labels = { metadata: { labels: { late: 'yes' } } };
+  await one.call('PATCH', `${units}/d.service`, { type: 'application/merge-patch+json', body: labels });
+  const rest = await other.get(`${units}?limit=2&continue=${token}`);
+  assert.equal(rest.status, 200, rest.text);
+  assert.deepEqual(names(rest), ['c.service', 'd.service']);
+  assert.equal(rest.json.items[1].metadata.labels, undefined);
+  assert.deepEqual([rest.json.metadata.resourceVersion, rest.json.metadata.continue], [first.json.metadata.resourceVersion, undefined]);
+  await Promise.all([other.close(), one.close()]);
+});
+
+test('what was before this server knew anything is 410: a continue token, and an exact version', async () => {
+  const one = await startRig();
+  for (const name of ['a.service', 'b.service']) await one.call('POST', units, { body: unitBody(name) });
+  const { metadata } = (await one.get(`${units}?limit=1`)).json;
+  await one.call('DELETE', `${units}/a.service`);
+  const late = await startRig({}, one.store.peer());
+  const exact = `resourceVersion=${metadata.resourceVersion}&resourceVersionMatch=Exact`;
+  for (const query of [`limit=1&continue=${encodeURIComponent(metadata.continue)}`, exact]) {
+    const { status, json } = await late.get(`${units}?${query}`);
+    assert.deepEqual([status, json.reason], [410, 'Expired']);
+  }
+  await Promise.all([late.close(), one.close()]);
 });

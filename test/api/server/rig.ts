@@ -40,9 +40,9 @@ const noOutputs: OutputSource = {
 const adminsOnly: Authorize = (identity) =>
   identity.kind === 'admin' ? { allowed: true } : { allowed: false, reason: 'only admins may, in this test' };
 
-export async function startRig(options: Partial<AppOptions> = {}) {
+/** @param store another server's client of the same store, made by `peer()`; else a store of its own */
+export async function startRig(options: Partial<AppOptions> = {}, store = new MemoryStore()) {
   const clock = options.clock ?? systemClock;
-  const store = new MemoryStore();
   const keys = keysUnder();
   const metrics = createMetrics({ component: 'test', version: '0.0.0', process: false });
   const stop = new AbortController();
