@@ -9,6 +9,7 @@ import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { accessHook } from './access.js';
+import { reviewRoutes } from './auth/routes.js';
 import { componentRoutes, leaderName, servedComponents } from './components.js';
 import { ConsistentReads } from './consistent-reads.js';
 import { coreRoutes } from './core/routes.js';
@@ -117,13 +118,14 @@ export async function createApp(options: AppOptions): Promise<App> {
   const outputPorts = { cache, clock, log, limits, outputs: options.outputs, quota: logQuota, closing: closing.signal };
   if (units) routes.add(...outputRoutes(outputPorts, units));
   const core = coreRoutes({ cache, rest, outputs: outputPorts, clusterUid: options.clusterUid });
-  routes.add(...core.routes);
+  const reviews = reviewRoutes({ authorize: options.authorize, routes, maxBodyDepth: limits.maxBodyDepth });
+  routes.add(...core.routes, ...reviews.routes);
   routes.add(...componentRoutes({ store, cache, clock, serverName: options.server.name, servers: options.servers }));
   const served = kinds.map((kind) => {
     const resource = servedKind(kind);
     return kind === units ? { ...resource, subresources: [...resource.subresources, ...outputSubresources] } : resource;
   });
-  routes.add(...discoveryRoutes([...served, servedComponents, ...core.served]));
+  routes.add(...discoveryRoutes([...served, servedComponents, ...core.served, ...reviews.served]));
   routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));
   const fleetWaits = new StreamQuota('units that wait for their predecessor', {
     all: limits.maxFleetWaits,

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import { StatusError } from '../resources/errors.js';
 import { parseYaml, YamlError } from '../resources/yaml.js';
 import { mediaType } from './negotiation.js';
+import { decodeKubernetesProtobuf, protobufType } from './protobuf.js';
 
 /** The bytes as they came; empty when there were none. */
 export const bytesOf = (request: FastifyRequest): Buffer => (Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
@@ -69,13 +70,14 @@ const yamlTypes = new Set(['application/yaml', 'application/x-yaml', 'text/yaml'
 const jsonTypes = new Set(['', 'application/json']);
 
 /**
- * The object in a POST, PUT or apply. JSON is tried first where the type allows both: kubectl's apply patches are always JSON.
+ * The object in a POST, PUT, DELETE or apply. JSON is tried first where the type allows both: kubectl's apply patches are always JSON.
  * Throws UnsupportedMediaType (415) or BadRequest (400).
  */
 export function parseObject(request: FastifyRequest, maxDepth: number): unknown {
   const type = mediaType(request.headers['content-type']);
   const bytes = bytesOf(request);
   if (jsonTypes.has(type)) return parseJson(bytes, maxDepth);
+  if (type === protobufType) return decodeKubernetesProtobuf(bytes);
   if (!yamlTypes.has(type)) {
     throw new StatusError('UnsupportedMediaType', `the body must be application/json or application/yaml, not ${type}`);
   }

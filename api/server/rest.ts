@@ -70,15 +70,20 @@ export function kindRoutes(ports: RestPorts, kind: Kind, { verbs, refuse }: Serv
     add('GET', one, attributesOf(kind, orWatch('get')), getHandler(ports, kind));
     add('GET', status, attributesOf(kind, orWatch('get'), 'status'), getHandler(ports, kind));
 
-    const change = (method: Method, path: string, verb: Verb, handler: Route['handler']): void =>
-      add(method, path, attributesOf(kind, verb), verbs.includes(verb) ? handler : (request) => refuse(verb, request));
+    const refusal = (method: Method, path: string, attributes: Route['attributes'], handler: Route['handler']): void =>
+      void routes.push({ method, path, audience: 'any-authenticated', isRefusal: true, attributes, handler });
+    const change = (method: Method, path: string, verb: Verb, handler: Route['handler']): void => {
+      const attributes = attributesOf(kind, verb);
+      if (verbs.includes(verb)) add(method, path, attributes, handler);
+      else refusal(method, path, attributes, (request) => refuse(verb, request));
+    };
     change('POST', collection, 'create', createHandler(ports, kind));
     change('PUT', one, 'update', updateHandler(ports, kind));
     change('PATCH', one, 'patch', patchHandler(ports, kind));
     change('DELETE', one, 'delete', deleteHandler(ports, kind));
-    add('DELETE', collection, attributesOf(kind, 'deletecollection'), (request) => refuse('deletecollection', request));
-    add('PUT', status, attributesOf(kind, 'update', 'status'), statusIsOurs(kind));
-    add('PATCH', status, attributesOf(kind, 'patch', 'status'), statusIsOurs(kind));
+    change('DELETE', collection, 'deletecollection', (request) => refuse('deletecollection', request));
+    refusal('PUT', status, attributesOf(kind, 'update', 'status'), statusIsOurs(kind));
+    refusal('PATCH', status, attributesOf(kind, 'patch', 'status'), statusIsOurs(kind));
     if (kind.scale) {
       const scale = scaleHandlers(ports, kind, kind.scale);
       add('GET', `${one}/scale`, attributesOf(kind, 'get', 'scale'), scale.get);

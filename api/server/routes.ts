@@ -26,6 +26,8 @@ export interface Route {
   /** As fastify spells it: `/apis/flotilla.dev/v1/units/:name`. */
   readonly path: string;
   readonly audience: Audience;
+  /** It is there to say why it is never done, whoever asks. */
+  readonly isRefusal?: boolean;
   /** Pure. What the request asks for, for the authorizer, the metrics and the log. */
   readonly attributes: (at: RequestPoint) => RequestAttributes;
   /** Returns (or sends) the answer; throws StatusError. `request.identity` is who asks. */

@@ -6,6 +6,7 @@ import type { Kind } from '../resources/kinds.js';
 import { paramsOf } from './access.js';
 import { bytesOf, parseJson, parseObject } from './body.js';
 import { acceptedPatches, mediaType, negotiate, patchType } from './negotiation.js';
+import { protobufType } from './protobuf.js';
 import { dryRunOf, queryOf, readOptions, type WriteQuery, wholeNumber, writeQuery } from './query.js';
 import { sendJson } from './reads.js';
 import { renderObject, viewOf } from './representation.js';
@@ -122,17 +123,26 @@ export function deleteHandler(ports: RestPorts, kind: Kind) {
 const propagationPolicies = ['Orphan', 'Background', 'Foreground'] as const;
 
 /** DeleteOptions come as a body, as query parameters, or both; the body wins. */
-function deleteOptions(request: FastifyRequest, maxDepth: number): { options: DeleteOptions; dryRun: boolean; force: boolean } {
+function deleteOptions(request: FastifyRequest, maxDepth: number): DeleteRequest {
   const type = mediaType(request.headers['content-type']);
   const bytes = bytesOf(request);
-  if (bytes.length > 0 && type !== '' && type !== 'application/json') {
+  if (bytes.length > 0 && type !== '' && type !== 'application/json' && type !== protobufType) {
     throw new StatusError('UnsupportedMediaType', `DeleteOptions must be application/json, not ${type}`);
   }
-  const body = bytes.length === 0 ? {} : parseJson(bytes, maxDepth);
+  return deleteRequest(bytes.length === 0 ? {} : parseObject(request, maxDepth), queryOf(request));
+}
+
+export interface DeleteRequest {
+  readonly options: DeleteOptions;
+  readonly dryRun: boolean;
+  readonly force: boolean;
+}
+
+/** @param body DeleteOptions. Throws BadRequest (400). */
+export function deleteRequest(body: unknown, query: URLSearchParams): DeleteRequest {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new StatusError('BadRequest', 'the body of a DELETE must be DeleteOptions');
   }
-  const query = queryOf(request);
   const text = (value: unknown, field: string): string | undefined => {
     if (value === undefined || value === null || typeof value === 'string') return value ?? undefined;
     throw new StatusError('BadRequest', `DeleteOptions: ${field} must be a string`);

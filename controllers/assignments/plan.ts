@@ -7,6 +7,7 @@
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
 import { restartAskedFor } from '../../api/resources/annotations.js';
 import type { AssignmentSpec } from '../../api/resources/assignment.js';
+import { evictionReason } from '../../api/resources/eviction.js';
 import type { ControllerEvent } from '../events.js';
 import { shortId } from '../scheduler/match.js';
 import type { Verdict } from '../scheduler/types.js';
@@ -217,7 +218,7 @@ function eventsOf({ name, fragment }: UnitFacts, source: UnitSource, verdict: Ve
   const isNew = before?.reason !== verdict.reason;
   if (!isNew) return [];
   if (verdict.go === 'unschedulable') return event('Warning', 'Unschedulable', verdict.message);
-  if (verdict.go === 'stay' && (verdict.reason === 'MachineLost' || verdict.reason === 'Caution'))
+  if (verdict.go === 'stay' && ['MachineLost', 'Caution', evictionReason].includes(verdict.reason))
     return event('Warning', verdict.reason, verdict.message);
   return [];
 }

@@ -2,6 +2,7 @@
 import type { ClusterCache, Row, StoredObject } from '../../api/objects/ports.js';
 import type { UnitFragment } from '../../api/objects/unit-fragment.js';
 import { forceDeleteAnnotation } from '../../api/resources/annotations.js';
+import { evictAnnotation, readEviction } from '../../api/resources/eviction.js';
 import { controllerOf } from '../../api/resources/owners.js';
 import { effectivePlacement } from '../../api/resources/placement.js';
 import type { UnitSpec } from '../../api/resources/unit.js';
@@ -116,6 +117,7 @@ function readSource(cache: ClusterCache, own: Row<StoredObject>, template: Row<S
       deleting: Boolean(deletionTimestamp),
       ...(broken === undefined || isTemplate ? {} : { broken }),
       moving,
+      eviction: readEviction(annotations[evictAnnotation]),
       constraints,
     },
   };

@@ -100,13 +100,13 @@ export class WorldSync {
       world.removeCopy(unit, machine);
       return;
     }
-    const { generation, wanted, remove: why, unitUid } = facts.row.value;
+    const { generation, wanted, remove: why, unitUid, assignedAt } = facts.row.value;
     const uid = cache.object('units', unit)?.value.metadata.uid;
     const leaving = why !== undefined || (uid !== undefined && unitUid !== uid);
     const settled = isSettled(facts);
     const before = world.copiesOf(unit).get(machine);
     if (before?.settled !== settled) for (const follower of world.followersOf(unit)) dirty.markUnit(follower);
-    world.setCopy(unit, machine, { leaving, why, generation, wanted, settled });
+    world.setCopy(unit, machine, { leaving, why, generation, assignedAt, wanted, settled });
     if (leaving) drains.noteLeaving(unit, machine);
   }
 

@@ -23,7 +23,7 @@ export function plannedMachine(
     const nothing = { id, labels: {}, cordoned: true, draining: false, taints: [] };
     return { ...(known ?? nothing), isUnreadable: true, health: 'held', heldWhy: 'its object cannot be read' };
   }
-  const { labels = {}, deletionTimestamp } = row.value.metadata;
+  const { labels = {}, deletionTimestamp, generation } = row.value.metadata;
   const spec = (row.value.spec ?? {}) as MachineSpec;
   const fragment = cache.fragment('machines', id)?.value as MachineFragment | undefined;
   const info = cache.presence(id)?.value.info ?? fragment?.info;
@@ -34,6 +34,7 @@ export function plannedMachine(
     health: health.of(id),
     ...(heldWhy === undefined ? {} : { heldWhy }),
     cordoned: spec.unschedulable === true || Boolean(deletionTimestamp),
+    generation,
     draining: spec.drain === true,
     ...(spec.drain && drainBusy !== undefined ? { drainBusy } : {}),
     taints: spec.taints ?? [],

@@ -1,10 +1,11 @@
-/** Units that have to go from where they are: off lost and drained machines, as one where they belong together, and in their order. */
+/** Units that have to go from where they are: off lost and drained machines, or since somebody asked, as one where they belong together, and in their order. */
+import { evictionReason } from '../../api/resources/eviction.js';
 import type { Decisions } from './decisions.js';
 import type { Finder } from './finder.js';
 import { groupOf } from './groups.js';
 import { shortId } from './match.js';
 import { stopping } from './reasons.js';
-import type { PlannedUnit } from './types.js';
+import type { PlannedMachine, PlannedUnit } from './types.js';
 import type { World } from './world.js';
 
 export class Leaving {
@@ -14,14 +15,15 @@ export class Leaving {
     private readonly decisions: Decisions,
   ) {}
 
-  /** What nothing forbids but its machine is lost or drained goes as one, and only if there is somewhere to go. */
+  /** What nothing forbids but its machine is lost or drained, or what was asked to leave, goes as one, and only if there is somewhere to go. */
   moveOff(members: readonly string[], staying: Map<string, string>, leaving: Map<string, string>): void {
     const { world } = this;
     for (const machine of new Set(staying.values())) {
       const at = world.machine(machine)!;
-      if (at.health === 'present' && !at.draining) continue;
       const together = members.filter((name) => staying.get(name) === machine && !this.decisions.verdicts.has(name));
       if (together.length === 0) continue;
+      const evicted = together.find((name) => this.#isEvicted(name, at));
+      if (at.health === 'present' && !at.draining && evicted === undefined) continue;
       const id = shortId(machine);
 
       if (at.health === 'held') {
@@ -56,23 +58,51 @@ export class Leaving {
         }
         continue;
       }
-      this.#drain(together, machine, staying, leaving);
+      if (evicted !== undefined) this.#evict(evicted, together, machine, staying, leaving);
+      else this.#drain(together, machine, staying, leaving);
     }
+  }
+
+  /** Whether somebody wants this very copy to leave, and the machine still takes nothing new, as when that was asked. */
+  #isEvicted(name: string, at: PlannedMachine): boolean {
+    const { eviction } = this.world.unit(name)!;
+    if (eviction === undefined || eviction.machine !== at.id || !(at.cordoned || at.draining)) return false;
+    return eviction.machineGeneration === at.generation && eviction.assignedAt === this.world.copiesOf(name).get(at.id)?.assignedAt;
+  }
+
+  /** At once, whoever else is on the way: whoever asks for one unit after the other sets the pace. */
+  #evict(asked: string, together: readonly string[], machine: string, staying: Map<string, string>, leaving: Map<string, string>): void {
+    const id = shortId(machine);
+    const obstacle = this.#boundBy(together) ?? this.#nowhereToGo(together);
+    for (const name of together) {
+      const who = name === asked ? 'it' : `${asked}, which runs together with it,`;
+      if (obstacle !== undefined)
+        this.decisions.stay(name, machine, evictionReason, `${who} was asked to leave machine ${id}, but ${obstacle}`);
+      else {
+        staying.delete(name);
+        leaving.set(name, `${who} was asked to leave machine ${id}`);
+      }
+    }
+  }
+
+  #boundBy(together: readonly string[]): string | undefined {
+    const { world } = this;
+    if (world.caution !== undefined) return `nothing is moved: ${world.caution}`;
+    const pinned = together.find((name) => world.unit(name)!.constraints.machineID !== undefined);
+    return pinned && `${together.length > 1 ? pinned : 'it'} is pinned to it by machineID`;
+  }
+
+  #nowhereToGo(together: readonly string[]): string | undefined {
+    const target = this.finder.find(together);
+    return 'message' in target ? `there is nowhere else to go: ${target.message}` : undefined;
   }
 
   #drain(together: readonly string[], machine: string, staying: Map<string, string>, leaving: Map<string, string>): void {
     const { world } = this;
     const at = world.machine(machine)!;
     const id = shortId(machine);
-    const pinned = together.find((name) => world.unit(name)!.constraints.machineID !== undefined);
-    let obstacle: string | undefined;
-    if (world.caution !== undefined) obstacle = `nothing is moved: ${world.caution}`;
-    else if (pinned !== undefined) obstacle = `${together.length > 1 ? pinned : 'it'} is pinned to it by machineID`;
-    else if (at.drainBusy !== undefined && !this.#sameGroup(at.drainBusy, together)) obstacle = `${at.drainBusy} moves first`;
-    else {
-      const target = this.finder.find(together);
-      if ('message' in target) obstacle = `there is nowhere else to go: ${target.message}`;
-    }
+    const isBusy = at.drainBusy !== undefined && !this.#sameGroup(at.drainBusy, together);
+    const obstacle = this.#boundBy(together) ?? (isBusy ? `${at.drainBusy} moves first` : this.#nowhereToGo(together));
     if (obstacle !== undefined) {
       for (const name of together) this.decisions.stay(name, machine, 'Draining', `machine ${id} is being drained, but ${obstacle}`);
       return;

@@ -1,6 +1,7 @@
 /**
  * What the planner knows of the world: plain values, no store, no clock. `reconcile` fills them from the cluster's cache.
  */
+import type { Eviction } from '../../api/resources/eviction.js';
 import type { Taint } from '../../api/resources/machine.js';
 import type { FailoverPolicy } from '../../api/resources/placement.js';
 import type { Toleration } from '../../api/resources/taints.js';
@@ -47,6 +48,8 @@ export interface PlannedUnit {
   readonly broken?: string | undefined;
   /** Its last copy was stopped because it moves: whoever follows it starts after it (SEMANTICS 21). */
   readonly moving: boolean;
+  /** Somebody wants this copy of it, or one that was there before, to leave its machine. */
+  readonly eviction?: Eviction | undefined;
   readonly constraints: Constraints;
 }
 
@@ -65,6 +68,8 @@ export interface PlannedMachine {
   /** Why it is held, as the end of a sentence about the machine. */
   readonly heldWhy?: string | undefined;
   readonly cordoned: boolean;
+  /** Grows when its spec changes; undefined while that cannot be read. */
+  readonly generation?: number | undefined;
   readonly draining: boolean;
   /** Drain moves one unit (or group) at a time: the one that is on its way now, if any. */
   readonly drainBusy?: string | undefined;
@@ -80,6 +85,8 @@ export interface Copy {
   readonly why?: string | undefined;
   /** Generation of the unit that it was last brought in step with. */
   readonly generation: number;
+  /** Which life of the assignment it is; undefined while it is not stored. */
+  readonly assignedAt?: string | undefined;
   readonly wanted: 'loaded' | 'launched';
   /** Its machine has reported on it, and it is not in the middle of starting or stopping. */
   readonly settled: boolean;

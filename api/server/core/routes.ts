@@ -10,6 +10,7 @@ import { kindRoutes, readVerbs, type Serving, servedKind } from '../rest.js';
 import type { RestPorts } from '../rest-ports.js';
 import type { Route } from '../routes.js';
 import { CoreDoor } from './door.js';
+import { evict, evictionRoutes, evictionSubresource } from './eviction.js';
 import { fixedKinds, namespaceKind, serviceKind } from './fixed.js';
 import { defaultNamespace } from './kind.js';
 import { NodeNames } from './node-names.js';
@@ -35,7 +36,7 @@ const servingNodes: Serving = {
   refuse: refusing('a node is there as long as its machine is: machines join with a token, and are deleted as machines.flotilla.dev'),
 };
 const servingPods: Serving = {
-  verbs: readVerbs,
+  verbs: [...readVerbs, 'delete'],
   refuse: refusing('pods are copies of units: create, change or delete units.flotilla.dev instead'),
 };
 const servingServices: Serving = { verbs: readVerbs, refuse: refusing('there are no services here: a unit is reached at its machine') };
@@ -63,7 +64,10 @@ export function coreRoutes({ cache, rest, outputs, clusterUid }: CorePorts): { r
   const projections = [nodes, pods];
   const shown = new ProjectedCache(cache, projections, fixedKinds(clusterUid));
   const hub = new ProjectedHub(rest.hub, names, projections);
-  const door = new CoreDoor({ cache: shown, door: rest.door, nodes }, refusing('not yet'));
+  const evictions = { cache, door: rest.door, clock: rest.clock, pods, names };
+  const door = new CoreDoor({ cache: shown, door: rest.door, nodes }, (_plural, name, options, context) =>
+    evict(evictions, name, options, context),
+  );
   const ports: RestPorts = { ...rest, cache: shown, hub, door };
   const servings = [
     [nodeKind, servingNodes],
@@ -72,10 +76,15 @@ export function coreRoutes({ cache, rest, outputs, clusterUid }: CorePorts): { r
     [namespaceKind, servingNamespaces(rest.limits.maxBodyDepth)],
   ] as const;
   return {
-    routes: [...servings.flatMap(([kind, serving]) => kindRoutes(ports, kind, serving)), ...podLogRoutes(outputs)],
+    routes: [
+      ...servings.flatMap(([kind, serving]) => kindRoutes(ports, kind, serving)),
+      ...podLogRoutes(outputs),
+      ...evictionRoutes({ ...evictions, maxBodyDepth: rest.limits.maxBodyDepth }),
+    ],
     served: servings.map(([kind, serving]) => {
       const resource = servedKind(kind, serving);
-      return kind === podKind ? { ...resource, subresources: [...resource.subresources, { name: 'log', verbs: ['get'] }] } : resource;
+      const more = kind === podKind ? [{ name: 'log', verbs: ['get'] }, evictionSubresource] : [];
+      return { ...resource, subresources: [...resource.subresources, ...more] };
     }),
   };
 }

@@ -23,7 +23,7 @@ test('discovery, plain: groups, the group, and what is in it', async () => {
   assert.deepEqual((await rig.get('/api')).json.versions, ['v1']);
   assert.deepEqual(
     (await rig.get('/apis')).json.groups.map((group: { name: string }) => group.name),
-    ['flotilla.dev'],
+    ['flotilla.dev', 'authorization.k8s.io', 'authentication.k8s.io'],
   );
   const { json } = await rig.get('/apis/flotilla.dev');
   assert.deepEqual([json.kind, json.preferredVersion.groupVersion], ['APIGroup', 'flotilla.dev/v1']);
@@ -57,7 +57,7 @@ for (const version of ['v2', 'v2beta1']) {
     const { headers, json } = await rig.get('/apis', { accept: aggregated(version) });
     assert.equal(headers['content-type'], aggregated(version));
     assert.deepEqual([json.kind, json.apiVersion], ['APIGroupDiscoveryList', `apidiscovery.k8s.io/${version}`]);
-    const [group] = json.items;
+    const group = json.items[0];
     assert.equal(group.metadata.name, 'flotilla.dev');
     const units = group.versions[0].resources.find(({ resource }: { resource: string }) => resource === 'units');
     assert.deepEqual([units.scope, units.responseKind.kind, units.shortNames.length > 0], ['Cluster', 'Unit', true]);
