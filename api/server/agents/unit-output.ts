@@ -225,4 +225,5 @@ const tooLate = (machine: string): StatusError =>
 const notConnected = ({ machine, show }: OutputRequest): StatusError =>
   new StatusError('ServiceUnavailable', `machine ${machine} is not connected: its ${show} cannot be read now`, { retryAfterSeconds: 5 });
 
-const sinceText = (now: Date, seconds: number): string => new Date(now.getTime() - seconds * 1_000).toISOString();
+/** In seconds since 1970: older journalctls do not read what ISO 8601 makes of a time in UTC. */
+const sinceText = (now: Date, seconds: number): string => `@${Math.floor(now.getTime() / 1_000) - seconds}`;

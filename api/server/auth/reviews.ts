@@ -137,9 +137,9 @@ export function rulesFor({ authorize, routes }: ReviewPorts, identity: Identity)
   return {
     resourceRules: [...resources].map(([key, allowed]) => {
       const [group = '', resource = ''] = key.split(' ');
-      return { verbs: [...allowed], apiGroups: [group], resources: [resource] };
+      return { verbs: [...allowed].sort(), apiGroups: [group], resources: [resource] };
     }),
-    nonResourceRules: [...paths].map(([path, allowed]) => ({ verbs: [...allowed], nonResourceURLs: [path] })),
+    nonResourceRules: [...paths].map(([path, allowed]) => ({ verbs: [...allowed].sort(), nonResourceURLs: [path] })),
     incomplete: false,
   };
 }
