@@ -13,10 +13,11 @@ import { groupBySection, printUnitFile } from '../../resources/unit-file/print.j
 export function textOfOptions(options: readonly FleetOption[]): string {
   const wanted = groupBySection(options);
   const text = printUnitFile(wanted);
-  // A line that is too long for fleet is none for systemd, so what systemd reads decides then.
-  const differs = firstDifference(wanted, readBy(fleetOptions, text)) ?? firstDifference(wanted, readBy(fileOptions, text), false);
-  if (differs === undefined) return text;
-  const { section, name } = differs;
+  // Who cannot read it at all does not decide: a line that is too long for fleet is none for systemd.
+  const index =
+    differs(wanted, readBy(fleetOptions, text)) ?? differs(wanted.map(asJoined), readBy(fileOptions, text)) ?? brokenValue(wanted);
+  if (index === undefined) return text;
+  const { section, name } = wanted[index]!;
   throw new StatusError(
     'BadRequest',
     `option ${JSON.stringify(name.slice(0, 64))} in section ${JSON.stringify(section.slice(0, 64))} cannot be written as one Name=value of a unit file`,
@@ -35,13 +36,22 @@ function readBy(read: (text: string) => readonly FleetOption[], text: string): r
   }
 }
 
-/** White space around a value is lost in every reading. A continuation reads differently in systemd, which joins it: then names must do. */
-function firstDifference(wanted: readonly FleetOption[], read: readonly FleetOption[] | undefined, values = true): FleetOption | undefined {
+/** Index of the first value with a line break that no backslash asks for. */
+function brokenValue(options: readonly FleetOption[]): number | undefined {
+  const index = options.findIndex(({ value }) => /(?:^|[^\\])[\n\r]/.test(value));
+  return index < 0 ? undefined : index;
+}
+
+/** systemd puts a continuation into one line; fleet keeps it. */
+const asJoined = (option: FleetOption): FleetOption => ({ ...option, value: option.value.replaceAll('\\\n', ' ') });
+
+/** Index of the first option that was read as something else; white space around a value is lost in every reading. */
+function differs(wanted: readonly FleetOption[], read: readonly FleetOption[] | undefined): number | undefined {
   if (read === undefined) return undefined;
   const index = wanted.findIndex(({ section, name, value }, at) => {
     const found = read[at];
-    return found?.section !== section || found.name !== name || (values && found.value.trim() !== value.trim());
+    return found?.section !== section || found.name !== name || found.value.trim() !== value.trim();
   });
-  if (index >= 0) return wanted[index];
-  return read.length > wanted.length ? wanted.at(-1) : undefined;
+  if (index >= 0) return index;
+  return read.length > wanted.length ? wanted.length - 1 : undefined;
 }
