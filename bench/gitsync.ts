@@ -67,16 +67,18 @@ async function measure(cluster: DevCluster, repository: string): Promise<Row[]> 
   const url = `file://${repository}`;
   const started = performance.now();
   await apply(cluster, 'many', { url, path: 'many', interval: '1h' });
-  await untilSeen(cluster, 'gitsyncs', 'many', isApplied);
+  await untilSeen(cluster, 'gitsyncs', 'many', isApplied, 50);
   const full = performance.now() - started;
 
+  // The server's own figure for each sync: what asks for it and waits for it here is no part of a poll.
   const quiet: number[] = [];
   const listing: number[] = [];
   for (let sample = 0; sample < quietSamples; sample++) {
-    const asked = performance.now();
+    const before = await secondsIn(cluster, 'many');
     const at = await requestSync(cluster, 'many');
-    await untilSeen(cluster, 'gitsyncs', 'many', ({ status }) => status?.lastHandledReconcileAt === at);
-    quiet.push(performance.now() - asked);
+    await untilSeen(cluster, 'gitsyncs', 'many', ({ status }) => status?.lastHandledReconcileAt === at, 50);
+    await until('the sync to be counted', async () => (await secondsIn(cluster, 'many')) > before);
+    quiet.push(((await secondsIn(cluster, 'many')) - before) * 1_000);
     const listed = performance.now();
     await git('ls-remote', url, 'HEAD');
     listing.push(performance.now() - listed);
@@ -98,7 +100,7 @@ async function measure(cluster: DevCluster, repository: string): Promise<Row[]> 
   return [
     { name: `GitSync, ${manifests} manifests: first full sync`, value: full / 1_000, unit: 's' },
     {
-      name: `GitSync, ${manifests} manifests: request → sync that finds nothing new, p50`,
+      name: `GitSync, ${manifests} manifests: a sync that finds nothing new, p50`,
       value: quietMs,
       unit: 'ms',
       reference: `git ls-remote ${listingMs.toFixed(1)} ms`,
@@ -116,15 +118,22 @@ const isApplied = ({ status }: Seen): boolean => {
   return ready?.status === 'True';
 };
 
-function untilSeen(cluster: DevCluster, plural: string, name: string, met: (seen: Seen) => boolean): Promise<true> {
+function untilSeen(cluster: DevCluster, plural: string, name: string, met: (seen: Seen) => boolean, everyMs = 5): Promise<true> {
   return until(
     `${plural}/${name}`,
     async () => {
       const text = await ask(cluster, 'GET', `/apis/flotilla.dev/v1/${plural}/${name}`).catch(() => '{"metadata":{}}');
       return met(JSON.parse(text) as Seen);
     },
-    { timeoutMs: 120_000, everyMs: 2 },
+    { timeoutMs: 120_000, everyMs },
   );
+}
+
+/** Seconds that all syncs of a GitSync have taken so far. */
+async function secondsIn(cluster: DevCluster, name: string): Promise<number> {
+  const text = await ask(cluster, 'GET', '/metrics');
+  const found = new RegExp(`^flotilla_gitsync_reconcile_duration_seconds_sum\\{gitsync="${name}"\\} (\\S+)$`, 'm').exec(text);
+  return Number(found?.[1] ?? 0);
 }
 
 /** What a webhook writes once its signature is known to be right. */

@@ -1,6 +1,7 @@
 /** The leader's loop over GitSyncs: what makes it look, how many at a time, and how it ends. */
 import { setMaxListeners } from 'node:events';
 import type { CacheBatch } from '../../api/objects/ports.js';
+import { conditionOf } from '../../api/resources/conditions.js';
 import type { GitSync } from '../../api/resources/gitsync.js';
 import { maxGitSyncTimeoutMs } from '../../api/resources/gitsync.js';
 import { kindByPlural } from '../../api/resources/registry.js';
@@ -83,8 +84,20 @@ function changed(batch: CacheBatch, queue: WorkQueue, syncs: Syncs, { cache }: G
   if (batch.relisted) for (const name of cache.objects('gitsyncs').keys()) queue.add(name);
   for (const change of batch.changes) {
     if (change.table === 'object' && change.plural === 'gitsyncs') queue.add(change.name);
+    // A key that was missing, or the wrong one, may be there now.
+    if (change.table === 'object' && change.plural === 'secrets') {
+      for (const name of readers(change.name, cache)) {
+        syncs.hurry(name);
+        queue.add(name);
+      }
+    }
     // Whoever depends on it may go on now.
-    if (change.table === 'condition' && change.plural === 'gitsyncs') for (const name of dependents(change.name, cache)) queue.add(name);
+    if (change.table === 'condition' && change.plural === 'gitsyncs') {
+      for (const name of dependents(change.name, cache)) {
+        syncs.hurry(name);
+        queue.add(name);
+      }
+    }
     const about =
       change.table === 'state'
         ? { plural: 'units', name: change.unit }
@@ -96,8 +109,17 @@ function changed(batch: CacheBatch, queue: WorkQueue, syncs: Syncs, { cache }: G
   }
 }
 
+function* readers(secret: string, cache: GitSyncControllerOptions['cache']): Generator<string> {
+  for (const [name, { value }] of cache.objects('gitsyncs')) {
+    const { secretRef, verify } = (value.spec as GitSync['spec']) ?? {};
+    if (secretRef?.name === secret || verify?.keysSecretRef.name === secret) yield name;
+  }
+}
+
+/** GitSyncs that wait for this one, and for nothing else by then. */
 function* dependents(name: string, cache: GitSyncControllerOptions['cache']): Generator<string> {
-  for (const [other, { value }] of cache.objects('gitsyncs')) {
-    if ((value.spec as GitSync['spec'])?.dependsOn?.some((dependency) => dependency.name === name)) yield other;
+  for (const other of cache.joinedAll('gitsyncs') as readonly GitSync[]) {
+    const isMeant = other.spec?.dependsOn?.some((dependency) => dependency.name === name);
+    if (isMeant && conditionOf(other, 'Ready')?.reason === 'DependencyNotReady') yield other.metadata.name;
   }
 }

@@ -1,5 +1,7 @@
 /** From a GitSync's spec to a commit and the objects in it. */
 
+import { CannotOpen } from '../../api/objects/secret-box.js';
+import { StatusError } from '../../api/resources/errors.js';
 import type { GitSyncSpec } from '../../api/resources/gitsync.js';
 import { shortRevision } from '../../api/resources/gitsync-kind.js';
 import { credentialsFrom, type GitCredentials, type SecretData } from '../../runtime/git/credentials.js';
@@ -52,7 +54,14 @@ export async function openSource(
 }
 
 async function readSecret({ readSecret: read }: GitSources, name: string, field: string): Promise<SecretData> {
-  const data = await read(name);
+  let data: SecretData | undefined;
+  try {
+    data = await read(name);
+  } catch (error) {
+    // Sealed with a key that this server has not got, say.
+    if (!(error instanceof StatusError) && !(error instanceof CannotOpen)) throw error;
+    throw new SourceError('SecretMissing', true, `the Secret ${name} of ${field} cannot be read: ${error.message}`);
+  }
   if (data === undefined) throw new SourceError('SecretMissing', true, `${field} names the Secret ${name}, which does not exist`);
   return data;
 }

@@ -82,6 +82,12 @@ export class Syncs {
     for (const [name, { waiting }] of this.#memories) if (waiting?.ids.includes(id)) yield name;
   }
 
+  /** What it depends on has changed: the next look asks the repository. */
+  hurry(name: string): void {
+    const memory = this.#memories.get(name);
+    if (memory) this.#memories.set(name, { ...memory, dueMs: 0, commit: undefined });
+  }
+
   async look(name: string, signal: AbortSignal): Promise<QueueOutcome> {
     const { cache, clock } = this.#options;
     const sync = cache.joined('gitsyncs', name) as Named | undefined;

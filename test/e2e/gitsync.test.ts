@@ -1,11 +1,15 @@
 /** A repository is a real cluster's truth: commits run on a machine, through the real server, git and CLI. */
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { renameSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { TestCluster, until } from '../rigs/cluster.js';
 import { GitHttpServer } from '../rigs/git-http.js';
 import { GitRepository } from '../rigs/git-repository.js';
+import { TestSshd } from '../rigs/sshd.js';
 
 interface WireGitSync {
   readonly metadata: { readonly name: string; readonly generation: number };
@@ -146,6 +150,60 @@ describe('GitSync', () => {
     assert.equal((await cli('sync', 'prod', '--wait')).code, 0);
   });
 
+  test('over ssh:// with a key from a Secret, signed commits only, woken by a webhook that proves who it is', async (t) => {
+    const sshd = await TestSshd.start();
+    t.after(() => sshd.stop());
+    const token = 'webhook-token-of-this-test';
+    const secret = (name: string, stringData: object) =>
+      JSON.stringify({ apiVersion: 'flotilla.dev/v1', kind: 'Secret', metadata: { name }, stringData });
+    repository.git('config', 'gpg.format', 'ssh');
+    repository.git('config', 'user.signingkey', sshd.keys.path('user'));
+    repository.write('signed/signed.service', unit('signed v1')).commit('signed', '--gpg-sign');
+    const spec = {
+      url: `ssh://root@${sshd.host}${repository.directory}`,
+      path: 'signed',
+      secretRef: { name: 'git-key' },
+      verify: { mode: 'signed', keysSecretRef: { name: 'git-signers' } },
+      webhook: { secretRef: { name: 'git-webhook' } },
+    };
+    await apply('signed', spec);
+    await until('the secret to be missed', async () => readyOf(await get('signed'))?.reason === 'SecretMissing');
+    await cluster.apply(
+      secret('git-signers', { allowed_signers: `ann@example.com ${await sshd.keys.publicKey('user')}` }),
+      secret('git-webhook', { token }),
+      secret('git-key', {
+        identity: await readFile(sshd.keys.path('user'), 'utf8'),
+        known_hosts: `${sshd.knownAs} ${await sshd.keys.publicKey('host')}`,
+      }),
+    );
+    await must('wait', '--for=condition=Ready', 'gitsync/signed', '--timeout=60s');
+    assert.equal(await description('signed.service'), 'signed v1');
+
+    const body = JSON.stringify({ ref: 'refs/heads/main' });
+    const hook = (key: string) => hookAnswer(cluster, 'signed', body, `sha256=${createHmac('sha256', key).update(body).digest('hex')}`);
+    repository.write('signed/signed.service', unit('signed v2')).commit('signed', '--gpg-sign');
+    assert.equal(await hook('another token'), 401);
+    assert.equal(await hook(token), 202);
+    await until('the change to run', async () => (await description('signed.service')) === 'signed v2');
+
+    repository.write('signed/signed.service', unit('unsigned')).commit('unsigned', '--no-gpg-sign');
+    assert.equal(await hook(token), 202);
+    const refused = await until('the unsigned commit to be refused', async () => {
+      const ready = readyOf(await get('signed'));
+      return ready?.reason === 'VerificationFailed' && ready;
+    });
+    assert.match(refused.message, /is not signed/);
+    assert.equal(await description('signed.service'), 'signed v2');
+    for (const text of [
+      await must('get', 'gitsyncs', '-o', 'yaml'),
+      await must('get', 'secrets', '-o', 'yaml'),
+      await must('events'),
+      await readFile(join(cluster.dev.directory, 'server1.log'), 'utf8'),
+    ]) {
+      assert.doesNotMatch(text, /PRIVATE KEY|webhook-token-of-this-test/);
+    }
+  });
+
   test('suspended it does nothing; a server that starts anew goes on; deleted with prune it takes its units along', async () => {
     await must('suspend', 'prod');
     repository.write('prod/web.service', unit('later')).commit();
@@ -163,3 +221,20 @@ describe('GitSync', () => {
     assert.equal(await get('prod'), undefined);
   });
 });
+
+/** Answers as a forge would see them, over the server's https port, which proves nothing about who calls. */
+function hookAnswer(cluster: TestCluster, name: string, body: string, signature: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json', 'x-hub-signature-256': signature };
+    const call = request(
+      `${cluster.dev.servers[0]!.agentUrl}/hooks/git/${name}`,
+      { method: 'POST', headers, rejectUnauthorized: false },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      },
+    );
+    call.on('error', reject);
+    call.end(body);
+  });
+}
