@@ -47,7 +47,7 @@ export function declareReading(program: Command, { online }: Tools): void {
     .command('logs')
     .summary("a unit's journal")
     .description("Prints a unit's journal, from whichever machines run it.")
-    .argument('<unit>', 'name of the unit')
+    .argument('<unit>', 'name of the unit; .service may be left out')
     .option('-f, --follow', 'keep printing what comes')
     .option('-n, --lines <number>', 'how many of the last lines to begin with', count, 100)
     .option('--tail <number>', 'the same, as kubectl spells it', count)
@@ -55,13 +55,14 @@ export function declareReading(program: Command, { online }: Tools): void {
     .option('--since <duration>', 'only lines younger than this, as in 5m')
     .option('-o, --output <format>', 'format of journalctl, as in short-iso (the default), json or cat', oneOf(journalFormats))
     .action(
-      online(async (context, unit: string, options) =>
-        (await import('../verbs/logs.js')).logs(context, unit.replace(/^units?\//, ''), {
+      online(async (context, word: string, options) => {
+        const { named } = await import('../verbs/fleet/names.js');
+        return (await import('../verbs/logs.js')).logs(context, named(word).name, {
           ...options,
           lines: options.tail ?? options.lines,
           ...(options.since ? { sinceSeconds: Math.ceil(durationMs('--since', options.since) / 1_000) } : {}),
-        }),
-      ),
+        });
+      }),
     );
 
   program
