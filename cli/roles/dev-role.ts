@@ -10,6 +10,8 @@ export async function devRole(options: { machines: string; apply?: string }): Pr
   const abort = new AbortController();
   const stop = () => abort.abort(new Error('interrupted'));
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, stop);
+  // Ctrl-C also ends the `tee` that reads us. Whoever reads no more wants an end, and one that leaves nothing behind.
+  for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', stop);
   return dev({
     machines,
     program: fileURLToPath(

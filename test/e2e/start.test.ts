@@ -37,6 +37,11 @@ class Dev {
       return words.test(this.said);
     });
 
+  /** Ctrl-C in a pipeline ends the readers too, before anything can be said to them. */
+  closeReaders(): void {
+    for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.destroy();
+  }
+
   async end(signal: NodeJS.Signals): Promise<number | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       this.#child.kill(signal);
@@ -120,6 +125,15 @@ describe('flotilla dev', () => {
       assert.equal(await cluster.end('SIGINT'), 0, cluster.said);
       assert.deepEqual(await traces(id), [], `at ${moment}`);
     }
+  });
+
+  test('Ctrl-C in a pipeline, whose reader is gone first: nothing is left either', async () => {
+    const cluster = dev();
+    const id = await cluster.id();
+    await cluster.isUp();
+    cluster.closeReaders();
+    assert.equal(await cluster.end('SIGINT'), 0);
+    assert.deepEqual(await traces(id), []);
   });
 
   test('two at once, each on its own socket and port; the next run removes what a killed one left, and nothing of the other', async () => {
