@@ -2,8 +2,9 @@
 import type { ClusterCache, ObjectDoor, WriteContext } from '../../api/objects/ports.js';
 import { StatusError } from '../../api/resources/errors.js';
 import { gitSyncLabel, gitSyncManager } from '../../api/resources/gitsync.js';
+import { kinds } from '../../api/resources/registry.js';
 import type { Fence } from '../../runtime/store/store.js';
-import { documentId, parseId, type SyncDocument } from './documents.js';
+import { documentId, objectId, parseId, type SyncDocument } from './documents.js';
 import type { LiveObject, SyncPlan } from './plan.js';
 import type { Outcome } from './status.js';
 
@@ -50,6 +51,19 @@ export function liveIn(cache: ClusterCache): (id: string) => LiveObject | 'unrea
     const { labels, deletionTimestamp } = row.value.metadata;
     return { owner: labels?.[gitSyncLabel], isBeingDeleted: Boolean(deletionTimestamp) };
   };
+}
+
+/** By the labels, for when the status was lost: what bears this GitSync's name and was applied by it. */
+export function ownedBy(cache: Pick<ClusterCache, 'objects'>, name: string): readonly string[] {
+  return kinds
+    .filter(({ writable }) => writable)
+    .flatMap((kind) =>
+      [...cache.objects(kind.plural)]
+        .filter(([, { value }]) => value.metadata.labels?.[gitSyncLabel] === name)
+        .filter(([, { value }]) => value.metadata.managedFields?.some(({ manager }) => manager === gitSyncManager(name)))
+        .map(([object]) => objectId(kind, object)),
+    )
+    .sort();
 }
 
 /**

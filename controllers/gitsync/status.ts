@@ -140,3 +140,39 @@ export function isConsentTo(consent: string | undefined, revision: string): bool
 }
 
 const splitLast = (text: string): [string, string] => [text.slice(0, text.lastIndexOf(':')), text.slice(text.lastIndexOf(':') + 1)];
+
+export const appliedVerdict = (text: string): Verdict => ({ is: 'ready', reason: 'Applied', message: `${shortRevision(text)} is applied` });
+
+/** What keeps the revision from counting as applied, the gravest first. */
+export function troubleOf(
+  name: string,
+  text: string,
+  plan: SyncPlan,
+  failures: readonly { readonly id: string; readonly why: string }[],
+  inventory: number,
+  maxDeletePercent: number,
+): Verdict | undefined {
+  if (failures.length > 0) {
+    return {
+      is: 'failing',
+      reason: 'ApplyFailed',
+      message: `${shortRevision(text)}: ${someOf(failures.map(({ id, why }) => `${id}: ${why}`))}`,
+    };
+  }
+  if (plan.conflicts.length > 0) {
+    const told = plan.conflicts.map(({ id, owner }) => `${id} belongs to GitSync ${owner}`);
+    return { is: 'stalled', reason: 'Conflict', message: `${shortRevision(text)}: ${someOf(told)}; one of the two has to give it up` };
+  }
+  if (plan.blocked.length > 0) {
+    return {
+      is: 'failing',
+      reason: 'ApplyFailed',
+      message: `${shortRevision(text)}: ${someOf(plan.blocked.map(({ id, why }) => `${id}: ${why}`))}`,
+    };
+  }
+  if (plan.held.length > 0) {
+    const message = heldMessage(name, text, plan, inventory, maxDeletePercent);
+    return plan.heldBecause === 'caution' ? { is: 'failing', reason: 'Caution', message } : { is: 'stalled', reason: 'PruneHeld', message };
+  }
+  return undefined;
+}

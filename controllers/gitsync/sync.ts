@@ -2,19 +2,11 @@
  * One look at one GitSync: what its repository says now, what the cluster has, and what is to be done about it. A sync that finds nothing
  * new asks the repository for one ref and compares revisions in memory.
  */
-import type { ClusterCache, Joined, ObjectDoor } from '../../api/objects/ports.js';
+import type { ClusterCache, ObjectDoor } from '../../api/objects/ports.js';
 import { confirmPruneAnnotation, reconcileRequestedAnnotation } from '../../api/resources/annotations.js';
 import { conditionOf } from '../../api/resources/conditions.js';
-import {
-  type GitSync,
-  type GitSyncSpec,
-  type GitSyncStatus,
-  gitSyncFinalizer,
-  gitSyncLabel,
-  gitSyncManager,
-} from '../../api/resources/gitsync.js';
+import type { GitSync, GitSyncSpec, GitSyncStatus } from '../../api/resources/gitsync.js';
 import { shortRevision } from '../../api/resources/gitsync-kind.js';
-import { kinds } from '../../api/resources/registry.js';
 import { backoffMs } from '../../runtime/backoff.js';
 import type { Clock, Random } from '../../runtime/clock.js';
 import { type Revision, revisionText } from '../../runtime/git/refs.js';
@@ -22,9 +14,10 @@ import type { Logger } from '../../runtime/log.js';
 import type { Fence, Store } from '../../runtime/store/store.js';
 import { type Outcome as QueueOutcome, settled } from '../../runtime/work-queue.js';
 import type { EventRecorder } from '../events.js';
-import { type Applied, carryOut, letGo, liveIn, removeOwned } from './apply.js';
-import { documentId, objectId, parseId, type SyncDocument } from './documents.js';
+import { type Applied, carryOut, liveIn, ownedBy } from './apply.js';
+import { documentId, parseId, type SyncDocument } from './documents.js';
 import { unhealthyBecause } from './health.js';
+import { ensureFinalizer, finish } from './leaving.js';
 import { templatesNeeded } from './load.js';
 import type { SyncMemory } from './memory.js';
 import type { GitSyncMetrics } from './metrics.js';
@@ -32,7 +25,8 @@ import { planSync, type SyncPlan } from './plan.js';
 import type { GitSources } from './ports.js';
 import { type SyncSettings, settingsOf } from './settings.js';
 import { loadRevision, openSource, resolveRevision, SourceError } from './source.js';
-import { changeOf, conditionsFor, countsText, heldMessage, isConsentTo, saysTheSame, someOf, type Verdict } from './status.js';
+import { appliedVerdict, changeOf, countsText, isConsentTo, someOf, troubleOf, type Verdict } from './status.js';
+import { type JoinedGitSync, Teller } from './telling.js';
 
 export const syncLimits = {
   /** The interval is drawn out by up to this share, so that many GitSyncs do not ask together. */
@@ -41,8 +35,6 @@ export const syncLimits = {
   retry: { baseMs: 2_000, capMs: 300_000 },
   /** While something is held by caution, or waits for another GitSync that no event tells of. */
   againMs: 5_000,
-  /** Objects whose own events tell of a sync; the GitSync's event counts them all. */
-  maxObjectEvents: 50,
   /** Bytes of an inventory: it is stored in one value, with room for the rest of the status. */
   maxInventoryBytes: 150_000,
 };
@@ -60,8 +52,6 @@ export interface SyncOptions extends GitSources {
   readonly isCautious: () => boolean;
 }
 
-type Named = GitSync & { readonly metadata: Joined['metadata'] };
-
 /** What came of a sync, before it is told. */
 interface Ended {
   readonly verdict: Verdict;
@@ -71,10 +61,14 @@ interface Ended {
 
 export class Syncs {
   readonly #options: SyncOptions;
+  readonly #teller: Teller;
   readonly #memories = new Map<string, SyncMemory>();
+  /** What they depend on has changed since they were looked at. */
+  readonly #hurried = new Set<string>();
 
   constructor(options: SyncOptions) {
     this.#options = options;
+    this.#teller = new Teller(options);
   }
 
   /** GitSyncs that wait for this object to become healthy. */
@@ -84,26 +78,29 @@ export class Syncs {
 
   /** What it depends on has changed: the next look asks the repository. */
   hurry(name: string): void {
-    const memory = this.#memories.get(name);
-    if (memory) this.#memories.set(name, { ...memory, dueMs: 0, commit: undefined });
+    this.#hurried.add(name);
   }
 
   async look(name: string, signal: AbortSignal): Promise<QueueOutcome> {
     const { cache, clock } = this.#options;
-    const sync = cache.joined('gitsyncs', name) as Named | undefined;
+    const sync = cache.joined('gitsyncs', name) as JoinedGitSync | undefined;
     if (sync === undefined) {
       this.#memories.delete(name);
       this.#options.metrics.forget(name);
       return settled;
     }
-    if (sync.metadata.deletionTimestamp) return this.#finish(sync);
+    if (sync.metadata.deletionTimestamp) {
+      this.#memories.delete(name);
+      return finish(sync, this.#teller, this.#options);
+    }
     const { spec = {}, status = {}, metadata } = sync;
-    await this.#ensureFinalizer(sync);
+    await ensureFinalizer(sync, this.#options);
     if (spec.suspend) {
       this.#memories.delete(name);
       return settled;
     }
-    const memory = this.#memories.get(name);
+    // A key that is another one now may verify, or open, what it did not: nothing is taken for known.
+    const memory = this.#hurried.delete(name) ? undefined : this.#memories.get(name);
     const nowMs = clock.monotonicMs();
     if (memory !== undefined && memory.generation === metadata.generation && nowMs < memory.dueMs && !isAsked(sync)) {
       return this.#between(sync, memory, nowMs);
@@ -112,13 +109,13 @@ export class Syncs {
     const ended = await this.#sync(sync, spec, status, memory, signal);
     const next = this.#remember(sync, spec, ended);
     // What was asked for before it began is carried out now; what was asked for since is not.
-    await this.#tell(sync, { ...ended.status, ...handledRequest(sync) });
+    await this.#teller.tell(sync, { ...ended.status, ...handledRequest(sync) });
     this.#options.metrics.ended(name, ended.verdict.is, clock.monotonicMs() - startedMs);
     return { next: 'again', afterMs: Math.max(0, next.dueMs - clock.monotonicMs()), why: ended.verdict.message };
   }
 
   /** Nothing is due: only what it waits for is looked at. */
-  async #between(sync: Named, memory: SyncMemory, nowMs: number): Promise<QueueOutcome> {
+  async #between(sync: JoinedGitSync, memory: SyncMemory, nowMs: number): Promise<QueueOutcome> {
     const { waiting } = memory;
     const { name } = sync.metadata;
     let dueMs = memory.dueMs;
@@ -128,20 +125,26 @@ export class Syncs {
       else if (nowMs < waiting.untilMs) dueMs = Math.min(dueMs, waiting.untilMs);
       const { status = {} } = sync;
       const isNews = conditionOf(sync, 'Ready')?.reason !== verdict.reason;
-      await this.#tell(
+      await this.#teller.tell(
         sync,
-        this.#statusFor(sync, verdict.is === 'ready' ? { ...status, lastAppliedRevision: waiting.revision } : status, verdict),
+        this.#teller.statusFor(sync, verdict.is === 'ready' ? { ...status, lastAppliedRevision: waiting.revision } : status, verdict),
       );
-      if (isNews) this.#announce(sync, verdict);
+      if (isNews) this.#teller.announce(sync, verdict);
       if (verdict.is === 'ready') this.#options.metrics.ended(name, 'ready', undefined);
     }
     return { next: 'again', afterMs: Math.max(0, dueMs - nowMs), why: 'the repository is asked again then' };
   }
 
-  async #sync(sync: Named, spec: GitSyncSpec, status: GitSyncStatus, memory: SyncMemory | undefined, signal: AbortSignal): Promise<Ended> {
+  async #sync(
+    sync: JoinedGitSync,
+    spec: GitSyncSpec,
+    status: GitSyncStatus,
+    memory: SyncMemory | undefined,
+    signal: AbortSignal,
+  ): Promise<Ended> {
     const failed = (verdict: Verdict, more = status): Ended => {
-      this.#announce(sync, verdict);
-      return { verdict, status: this.#statusFor(sync, more, verdict), memory: {} };
+      this.#teller.announce(sync, verdict);
+      return { verdict, status: this.#teller.statusFor(sync, more, verdict), memory: {} };
     };
     const settings = settingsOf(spec);
     if ('problem' in settings) return failed({ is: 'stalled', reason: 'InvalidSpec', message: settings.problem });
@@ -162,7 +165,7 @@ export class Syncs {
   }
 
   /** The commit is the one of the last complete sync, and nobody has touched what that one wrote. */
-  #isQuiet({ metadata }: Named, status: GitSyncStatus, memory: SyncMemory | undefined, { commit }: Revision): boolean {
+  #isQuiet({ metadata }: JoinedGitSync, status: GitSyncStatus, memory: SyncMemory | undefined, { commit }: Revision): boolean {
     const { cache } = this.#options;
     if (memory?.commit !== commit || memory.generation !== metadata.generation) return false;
     if ((status.inventory ?? []).length !== memory.revisions.size) return false;
@@ -173,7 +176,7 @@ export class Syncs {
     return true;
   }
 
-  #nothingNew(sync: Named, status: GitSyncStatus, memory: SyncMemory, revision: Revision): Ended {
+  #nothingNew(sync: JoinedGitSync, status: GitSyncStatus, memory: SyncMemory, revision: Revision): Ended {
     const text = revisionText(revision);
     const { waiting, commit, revisions } = memory;
     const isInTime = waiting !== undefined && this.#options.clock.monotonicMs() < waiting.untilMs;
@@ -182,23 +185,27 @@ export class Syncs {
     return {
       verdict,
       // Tags and branches may name the same commit by turns.
-      status: this.#statusFor(sync, isReady ? { ...status, lastAttemptedRevision: text, lastAppliedRevision: text } : status, verdict),
+      status: this.#teller.statusFor(
+        sync,
+        isReady ? { ...status, lastAttemptedRevision: text, lastAppliedRevision: text } : status,
+        verdict,
+      ),
       memory: { commit, revisions, waiting: isReady ? undefined : waiting },
     };
   }
 
   /** Says that a new revision is on its way before the long part begins. */
-  async #attempting(sync: Named, status: GitSyncStatus, revision: Revision): Promise<GitSyncStatus> {
+  async #attempting(sync: JoinedGitSync, status: GitSyncStatus, revision: Revision): Promise<GitSyncStatus> {
     const text = revisionText(revision);
     if (status.lastAttemptedRevision === text) return status;
     const verdict: Verdict = { is: 'working', reason: 'Progressing', message: `applying ${shortRevision(text)}` };
-    const attempted = this.#statusFor(sync, { ...status, lastAttemptedRevision: text }, verdict);
-    await this.#tell(sync, attempted);
+    const attempted = this.#teller.statusFor(sync, { ...status, lastAttemptedRevision: text }, verdict);
+    await this.#teller.tell(sync, attempted);
     return attempted;
   }
 
   async #apply(
-    sync: Named,
+    sync: JoinedGitSync,
     spec: GitSyncSpec,
     { maxDeletePercent, timeoutMs }: SyncSettings,
     status: GitSyncStatus,
@@ -210,7 +217,7 @@ export class Syncs {
     const text = revisionText(revision);
     const consent = annotations[confirmPruneAnnotation];
     const isConfirmed = consent !== undefined && consent !== status.lastHandledConfirmation && isConsentTo(consent, text);
-    const inventory = status.inventory ?? this.#recoverInventory(name);
+    const inventory = status.inventory ?? ownedBy(cache, name);
     const plan = planSync({
       name,
       documents,
@@ -234,9 +241,9 @@ export class Syncs {
 
     // Objects that are new are noted before they are made: a leader that dies in between leaves none behind that nobody answers for.
     const noted = [...new Set([...inventory, ...plan.inventory])].sort();
-    if (noted.length > inventory.length) await this.#tell(sync, { ...(this.#current(name) ?? status), inventory: noted });
+    if (noted.length > inventory.length) await this.#teller.tell(sync, { ...(this.#teller.current(name) ?? status), inventory: noted });
     const applied = await carryOut(plan, name, { door, cache, fence });
-    this.#tellOfObjects(sync, text, applied);
+    this.#teller.tellOfObjects(sync, text, applied);
     const failedToGo = applied.failures.map(({ id }) => id).filter((id) => inventory.includes(id));
     const kept =
       applied.failures.length === 0 ? plan.inventory : [...new Set([...plan.inventory, ...plan.prune.flat(), ...failedToGo])].sort();
@@ -244,7 +251,7 @@ export class Syncs {
     const isKnown = status.lastAppliedRevision === text && sync.status?.observedGeneration === sync.metadata.generation;
     const isDrift = isKnown && applied.changed.length + applied.created.length > 0;
     if (isDrift)
-      this.#record(
+      this.#teller.record(
         sync,
         'Warning',
         'DriftCorrected',
@@ -256,21 +263,21 @@ export class Syncs {
       ...(didSomething ? { lastChange: changeOf(text, clock.now().toISOString(), applied) } : {}),
       ...(isConfirmed && applied.failures.length === 0 ? { lastHandledConfirmation: consent } : {}),
     };
-    const trouble = troubleOf(name, text, plan, applied, inventory.length, maxDeletePercent);
+    const trouble = troubleOf(name, text, plan, applied.failures, inventory.length, maxDeletePercent);
     for (const { id, owner } of plan.conflicts) {
       const message = `GitSync ${name} claims ${id}, too, and is refused; one of the two has to give it up.`;
       this.#options.events.record({ kind: 'GitSync', name: owner }, 'Warning', 'Conflict', message);
     }
     if (trouble !== undefined) {
-      this.#announce(sync, trouble);
-      return { verdict: trouble, status: this.#statusFor(sync, next, trouble), memory: {} };
+      this.#teller.announce(sync, trouble);
+      return { verdict: trouble, status: this.#teller.statusFor(sync, next, trouble), memory: {} };
     }
     const untilMs = clock.monotonicMs() + timeoutMs;
     const verdict = spec.wait ? this.#healthVerdict(text, plan.inventory, true) : appliedVerdict(text);
-    if (didSomething) this.#record(sync, 'Normal', 'RevisionApplied', `${shortRevision(text)}: ${countsText(applied)}.`);
+    if (didSomething) this.#teller.record(sync, 'Normal', 'RevisionApplied', `${shortRevision(text)}: ${countsText(applied)}.`);
     return {
       verdict,
-      status: this.#statusFor(sync, verdict.is === 'ready' ? { ...next, lastAppliedRevision: text } : next, verdict),
+      status: this.#teller.statusFor(sync, verdict.is === 'ready' ? { ...next, lastAppliedRevision: text } : next, verdict),
       memory: {
         commit: revision.commit,
         revisions: applied.revisions,
@@ -293,7 +300,7 @@ export class Syncs {
     throw new SourceError('InvalidManifests', true, `nothing is applied: ${someOf(told)}`);
   }
 
-  #detected(sync: Named, status: GitSyncStatus, text: string, plan: SyncPlan, would: Applied): Ended {
+  #detected(sync: JoinedGitSync, status: GitSyncStatus, text: string, plan: SyncPlan, would: Applied): Ended {
     const { clock } = this.#options;
     const pruned = plan.prune.flat();
     const leaving = [...pruned, ...plan.held].sort();
@@ -311,10 +318,10 @@ export class Syncs {
             reason: 'OutOfSync',
             message: `the cluster differs from ${shortRevision(text)}: ${countsText(outcome)} if it were applied${trouble.length === 0 ? '' : `; ${someOf(trouble)}`}; spec.mode is detect, so nothing is changed`,
           };
-    this.#announce(sync, verdict);
+    this.#teller.announce(sync, verdict);
     const change = changeOf(text, clock.now().toISOString(), outcome);
     // Nothing is its own while it only looks: what it made before stays noted.
-    return { verdict, status: this.#statusFor(sync, { ...status, lastChange: change }, verdict), memory: {} };
+    return { verdict, status: this.#teller.statusFor(sync, { ...status, lastChange: change }, verdict), memory: {} };
   }
 
   #healthVerdict(text: string, ids: readonly string[], isInTime: boolean): Verdict {
@@ -341,76 +348,7 @@ export class Syncs {
     return undefined;
   }
 
-  /** By the labels, for when the status was lost: what bears this GitSync's name and was applied by it. */
-  #recoverInventory(name: string): readonly string[] {
-    const { cache } = this.#options;
-    return kinds
-      .filter(({ writable }) => writable)
-      .flatMap((kind) =>
-        [...cache.objects(kind.plural)]
-          .filter(([, { value }]) => value.metadata.labels?.[gitSyncLabel] === name)
-          .filter(([, { value }]) => value.metadata.managedFields?.some(({ manager }) => manager === gitSyncManager(name)))
-          .map(([object]) => objectId(kind, object)),
-      )
-      .sort();
-  }
-
-  // --- deletion -----------------------------------------------------------------------------------------------------------------------
-
-  /** Its objects go if spec.prune says so and it is not suspended; else they stay and belong to nobody. Then it goes. */
-  async #finish(sync: Named): Promise<QueueOutcome> {
-    const { door, cache, fence, isCautious } = this.#options;
-    const { name, finalizers = [] } = sync.metadata;
-    if (!finalizers.includes(gitSyncFinalizer)) return settled;
-    const live = liveIn(cache);
-    const inventory = sync.status?.inventory ?? this.#recoverInventory(name);
-    const isOwn = (id: string) => {
-      const now = live(id);
-      return now !== undefined && now !== 'unreadable' && now.owner === name;
-    };
-    const context = { manager: gitSyncManager(name), fence };
-    const prunes = sync.spec?.prune === true && sync.spec.suspend !== true;
-    if (prunes && isCautious()) return { next: 'again', afterMs: syncLimits.againMs, why: 'nothing is deleted while machines are missing' };
-    // A whole GitSync is deleted by a human's own word: no guard counts here. What templates instances follow goes after them.
-    const plan = planSync({
-      name,
-      documents: [],
-      inventory: inventory.filter(isOwn),
-      live,
-      isGitSync: () => true,
-      prune: prunes,
-      maxDeletePercent: 100,
-      isConfirmed: true,
-      isCautious: false,
-    });
-    for (const group of plan.prune) {
-      for (const id of group)
-        if (await removeOwned(id, context, { door, cache }))
-          this.#recordAbout(id, 'Normal', 'Pruned', `GitSync ${name} was deleted, and this with it.`);
-    }
-    for (const id of plan.release) await letGo(id, context, { door });
-    const body = {
-      metadata: {
-        finalizers: finalizers.filter((finalizer) => finalizer !== gitSyncFinalizer),
-        resourceVersion: sync.metadata.resourceVersion,
-      },
-    };
-    await door.patch('gitsyncs', name, { type: 'merge', body }, context);
-    this.#memories.delete(name);
-    return settled;
-  }
-
-  async #ensureFinalizer({ metadata }: Named): Promise<void> {
-    const { door, fence } = this.#options;
-    const { name, finalizers = [], resourceVersion } = metadata;
-    if (finalizers.includes(gitSyncFinalizer)) return;
-    const body = { metadata: { finalizers: [...finalizers, gitSyncFinalizer], resourceVersion } };
-    await door.patch('gitsyncs', name, { type: 'merge', body }, { manager: 'gitsync-controller', fence });
-  }
-
-  // --- telling ------------------------------------------------------------------------------------------------------------------------
-
-  #remember(sync: Named, spec: GitSyncSpec, { verdict, memory }: Ended): SyncMemory {
+  #remember(sync: JoinedGitSync, spec: GitSyncSpec, { verdict, memory }: Ended): SyncMemory {
     const { clock, random } = this.#options;
     const { name, generation = 0 } = sync.metadata;
     const settings = settingsOf(spec);
@@ -431,74 +369,7 @@ export class Syncs {
     this.#memories.set(name, next);
     return memory.waiting === undefined ? next : { ...next, dueMs: Math.min(next.dueMs, Math.max(memory.waiting.untilMs, nowMs)) };
   }
-
-  #statusFor(sync: Named, status: GitSyncStatus, verdict: Verdict): GitSyncStatus {
-    const { generation = 0 } = sync.metadata;
-    const now = this.#options.clock
-      .now()
-      .toISOString()
-      .replace(/\.\d+Z$/, 'Z');
-    return { ...status, observedGeneration: generation, conditions: conditionsFor(verdict, sync.status?.conditions, now, generation) };
-  }
-
-  #current(name: string): GitSyncStatus | undefined {
-    return this.#options.cache.fragment('gitsyncs', name)?.value as GitSyncStatus | undefined;
-  }
-
-  /** Writes the status if it says anything new. The object's own life is compared: what is deleted meanwhile leaves no status behind. */
-  async #tell(sync: Named, status: GitSyncStatus): Promise<void> {
-    const { store, cache, fence } = this.#options;
-    const { keys } = cache;
-    const { name } = sync.metadata;
-    const before = this.#current(name);
-    if (before !== undefined && saysTheSame(before, status)) return;
-    const own = cache.object('gitsyncs', name);
-    if (own === undefined || own.value.metadata.uid !== sync.metadata.uid) return;
-    const key = keys.condition('gitsyncs', name);
-    const modRevision = cache.fragment('gitsyncs', name)?.modRevision ?? cache.broken.get(key)?.modRevision ?? 0;
-    const outcome = await store.commit(
-      {
-        compares: [
-          { key, modRevision },
-          { key: keys.object('gitsyncs', name), createRevision: own.createRevision },
-        ],
-        operations: [{ do: 'put', key, value: JSON.stringify(status) }],
-      },
-      { fence },
-    );
-    await cache.untilRevision(outcome.revision);
-    if (!outcome.ok) throw new Error(`the status of GitSync ${name} was changed by somebody else`);
-  }
-
-  #tellOfObjects(sync: Named, text: string, { created, changed, pruned, failures }: Applied): void {
-    const from = `GitSync ${sync.metadata.name} at ${shortRevision(text)}`;
-    const said = [
-      ...created.map((id) => [id, 'Normal', 'Applied', `Created by ${from}.`] as const),
-      ...changed.map((id) => [id, 'Normal', 'Applied', `Changed by ${from}.`] as const),
-      ...pruned.map((id) => [id, 'Normal', 'Pruned', `Deleted by ${from}: its manifest is gone.`] as const),
-      ...failures.map(({ id, why }) => [id, 'Warning', 'ApplyFailed', `${from} could not apply it: ${why}`] as const),
-    ];
-    for (const [id, type, reason, message] of said.slice(0, syncLimits.maxObjectEvents)) this.#recordAbout(id, type, reason, message);
-  }
-
-  #recordAbout(id: string, type: 'Normal' | 'Warning', reason: string, message: string): void {
-    const parsed = parseId(id);
-    if (parsed) this.#options.events.record({ kind: parsed.kind.kind, name: parsed.name }, type, reason, message);
-  }
-
-  #record({ metadata }: Named, type: 'Normal' | 'Warning', reason: string, message: string): void {
-    this.#options.events.record({ kind: 'GitSync', name: metadata.name, uid: metadata.uid }, type, reason, message);
-  }
-
-  /** An event for whatever a human should hear of. */
-  #announce(sync: Named, verdict: Verdict): void {
-    if (verdict.is === 'failing' || verdict.is === 'stalled') this.#record(sync, 'Warning', verdict.reason, verdict.message);
-    else if (verdict.is === 'ready' && conditionOf(sync, 'Ready')?.status !== 'True')
-      this.#record(sync, 'Normal', verdict.reason, verdict.message);
-  }
 }
-
-const appliedVerdict = (text: string): Verdict => ({ is: 'ready', reason: 'Applied', message: `${shortRevision(text)} is applied` });
 
 /** Whether a human or a webhook asked for a sync that has not been made yet. */
 export function isAsked(sync: GitSync): boolean {
@@ -509,41 +380,7 @@ export function isAsked(sync: GitSync): boolean {
   return consent !== undefined && consent !== sync.status?.lastHandledConfirmation && conditionOf(sync, 'Ready')?.reason === 'PruneHeld';
 }
 
-function handledRequest({ metadata }: Named): Pick<GitSyncStatus, 'lastHandledReconcileAt'> {
+function handledRequest({ metadata }: JoinedGitSync): Pick<GitSyncStatus, 'lastHandledReconcileAt'> {
   const requested = metadata.annotations?.[reconcileRequestedAnnotation];
   return requested === undefined ? {} : { lastHandledReconcileAt: requested };
-}
-
-/** What keeps the revision from counting as applied, the gravest first. */
-function troubleOf(
-  name: string,
-  text: string,
-  plan: SyncPlan,
-  { failures }: Applied,
-  inventory: number,
-  maxDeletePercent: number,
-): Verdict | undefined {
-  if (failures.length > 0) {
-    return {
-      is: 'failing',
-      reason: 'ApplyFailed',
-      message: `${shortRevision(text)}: ${someOf(failures.map(({ id, why }) => `${id}: ${why}`))}`,
-    };
-  }
-  if (plan.conflicts.length > 0) {
-    const told = plan.conflicts.map(({ id, owner }) => `${id} belongs to GitSync ${owner}`);
-    return { is: 'stalled', reason: 'Conflict', message: `${shortRevision(text)}: ${someOf(told)}; one of the two has to give it up` };
-  }
-  if (plan.blocked.length > 0) {
-    return {
-      is: 'failing',
-      reason: 'ApplyFailed',
-      message: `${shortRevision(text)}: ${someOf(plan.blocked.map(({ id, why }) => `${id}: ${why}`))}`,
-    };
-  }
-  if (plan.held.length > 0) {
-    const message = heldMessage(name, text, plan, inventory, maxDeletePercent);
-    return plan.heldBecause === 'caution' ? { is: 'failing', reason: 'Caution', message } : { is: 'stalled', reason: 'PruneHeld', message };
-  }
-  return undefined;
 }
