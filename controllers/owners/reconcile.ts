@@ -2,7 +2,7 @@
  * Garbage collection by owner references: what an owner that is being deleted asks for its dependents is carried out, and what names
  * owners that are not there is cleared up. Each object is looked at by itself, as owner and as dependent.
  */
-import type { CacheBatch, ObjectDoor, Row, StoredObject, WriteContext } from '../../api/objects/ports.js';
+import type { CacheBatch, ObjectDoor, ObjectId, Row, StoredObject, WriteContext } from '../../api/objects/ports.js';
 import { waitsFor } from '../../api/objects/references.js';
 import { objectVersion } from '../../api/objects/resource-version.js';
 import { StatusError } from '../../api/resources/errors.js';
@@ -20,6 +20,8 @@ export const ownersLimits = {
   /** Objects that are looked at at a time, and dependents of one that are written at a time. */
   objectsAtATime: 16,
   writesAtATime: 100,
+  /** An owner has to be missing for this long before that counts: what vanishes one by one may be many. */
+  graceMs: 60_000,
   /** A race was lost: look again. */
   againMs: 100,
 };
@@ -51,12 +53,16 @@ export function runOwners(options: OwnersOptions): Promise<void> {
 }
 
 class Owners {
+  /** Object → when an owner of it was first seen to be missing, by the monotonic clock. */
+  readonly #missedSince = new Map<string, number>();
+
   constructor(
     private readonly options: OwnersOptions,
     private readonly limits: typeof ownersLimits,
   ) {}
 
   *everything(): Generator<string> {
+    for (const key of this.#missedSince.keys()) if (this.#rowOf(key) === undefined) this.#missedSince.delete(key);
     for (const plural of storedPlurals) {
       for (const [name, { value }] of this.options.cache.objects(plural)) {
         if (value.metadata.deletionTimestamp || value.metadata.ownerReferences?.length) yield `${plural}/${name}`;
@@ -80,17 +86,20 @@ class Owners {
     }
   }
 
+  #rowOf(key: string): Row<StoredObject> | undefined {
+    const { plural, name } = idOf(key);
+    return this.options.cache.object(plural, name);
+  }
+
   async look(key: string): Promise<Outcome> {
-    const slash = key.indexOf('/');
-    const [plural, name] = [key.slice(0, slash), key.slice(slash + 1)];
-    const { cache } = this.options;
+    const { plural, name } = idOf(key);
     if (kindByPlural(plural)?.writable !== true) return settled;
     try {
-      const row = cache.object(plural, name);
-      if (row?.value.metadata.ownerReferences?.length) await this.#asDependent(plural, name, row);
-      const now = cache.object(plural, name);
+      const row = this.#rowOf(key);
+      const outcome = row?.value.metadata.ownerReferences?.length ? await this.#asDependent(key, plural, name, row) : settled;
+      const now = this.#rowOf(key);
       if (now?.value.metadata.deletionTimestamp) await this.#asOwner(plural, name, now);
-      return settled;
+      return outcome;
     } catch (error) {
       const isRace = error instanceof StatusError && ['Conflict', 'NotFound', 'AlreadyExists'].includes(error.reason);
       if (!isRace) throw error;
@@ -153,17 +162,24 @@ class Owners {
     await this.options.door.patch(plural, name, { type: 'merge', body }, this.#context);
   }
 
-  async #asDependent(plural: string, name: string, row: Row<StoredObject>): Promise<void> {
-    const { cache, store, door, events, isCautious, log } = this.options;
+  async #asDependent(key: string, plural: string, name: string, row: Row<StoredObject>): Promise<Outcome> {
+    const { cache, store, clock, door, events, isCautious, log } = this.options;
     const ownersOf = ({ value }: Row<StoredObject>) =>
       (value.metadata.ownerReferences ?? []).map((reference) => ({ uid: reference.uid, standing: standingOf(cache, reference) }));
-    if (planDependent(ownersOf(row)) === 'keep') return;
+    if (planDependent(ownersOf(row)) === 'keep') {
+      this.#missedSince.delete(key);
+      return settled;
+    }
+    const sinceMs = this.#missedSince.get(key) ?? clock.monotonicMs();
+    this.#missedSince.set(key, sinceMs);
+    const waitMs = sinceMs + this.limits.graceMs - clock.monotonicMs();
+    if (waitMs > 0) return { next: 'again', afterMs: waitMs, why: 'an owner is missing, for less than the grace' };
     // Absence is a reason to look: the cache may lag behind another server's write.
     await cache.untilRevision(await store.revision());
     const now = cache.object(plural, name);
-    if (now === undefined || now.value.metadata.uid !== row.value.metadata.uid || isCautious()) return;
+    if (now === undefined || now.value.metadata.uid !== row.value.metadata.uid || isCautious()) return settled;
     const verdict = planDependent(ownersOf(now));
-    if (verdict === 'keep') return;
+    if (verdict === 'keep') return settled;
     const { all, absent } = census(cache);
     if (areTooMany(absent, all)) {
       log.error('many owners are missing together; what they own is left as it is', { absent, owners: all, object: `${plural}/${name}` });
@@ -181,8 +197,15 @@ class Owners {
         this.#context,
       );
     }
+    return settled;
   }
 }
 
 /** A list with nothing in it is no field at all. */
 const orNull = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list);
+
+/** `plural/name`, and neither has a slash. */
+const idOf = (key: string): ObjectId => {
+  const slash = key.indexOf('/');
+  return { plural: key.slice(0, slash), name: key.slice(slash + 1) };
+};

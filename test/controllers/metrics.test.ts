@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkExposition, samplesOf } from '../rigs/promtool.js';
 import { SimCluster, type SimServer } from '../sim/cluster.js';
+import { applySet } from './unitsets/rig.js';
 
 async function cluster(t: { after(run: () => Promise<void>): void }, servers = 1): Promise<SimCluster> {
   const sim = await new SimCluster().start(['a', 'b'], servers);
@@ -64,6 +65,20 @@ test('a pass that etcd does not answer is an error of the loop, what it was abou
   );
   assert.ok((value('workqueue_retries_total', units) ?? 0) >= 1);
   assert.deepEqual(sim.assigned('web.service'), ['a']);
+});
+
+test('sets and owners have queues and reconciles of their own', async (t) => {
+  const sim = await cluster(t);
+  const [server] = sim.servers as [SimServer];
+  await applySet(sim, 'web', 2);
+  await sim.advance(2_000);
+  const value = await read(server);
+  for (const name of ['unitsets', 'owners']) {
+    assert.ok((value('workqueue_adds_total', { name }) ?? 0) >= 1, name);
+    assert.equal(value('workqueue_depth', { name }), 0, name);
+    assert.ok((value('controller_runtime_reconcile_total', { controller: name, result: 'success' }) ?? 0) >= 1, name);
+    assert.equal(value('controller_runtime_reconcile_errors_total', { controller: name }), 0, name);
+  }
 });
 
 test('of two servers one leads and tells of the cluster; when it is gone the other one does', async (t) => {

@@ -1,7 +1,10 @@
 /** Sets of units on three real machines: made, spread, scaled, changed, moved, orphaned and deleted. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { isTrue, stampingUnit, TestCluster, until, type WireUnit } from '../rigs/cluster.js';
+
+const shipped = fileURLToPath(new URL('../../manifests/unitset/web.yaml', import.meta.url));
 
 describe('a set of units on three machines', () => {
   let cluster: TestCluster;
@@ -122,5 +125,15 @@ describe('a set of units on three machines', () => {
     );
     await flotilla('delete', 'unit', '-l', 'app=web');
     assert.deepEqual(await members(), []);
+  });
+
+  test('the shipped example becomes available, and goes with its units when these are to go first', async () => {
+    await flotilla('apply', '-f', shipped);
+    await flotilla('wait', '--for=condition=Available', 'unitset/www', '--timeout=30s');
+    await flotilla('delete', '-f', shipped, '--cascade=foreground');
+    assert.deepEqual(
+      (await cluster.units()).filter(({ metadata }) => metadata.name.startsWith('www@')),
+      [],
+    );
   });
 });

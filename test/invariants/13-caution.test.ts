@@ -6,6 +6,7 @@ import { MemoryStore } from '../../runtime/store/memory-store.js';
 import { StoreUnavailable } from '../../runtime/store/store.js';
 import { assignment } from '../agent/world.js';
 import { keys, unitRow, write } from '../api/objects/cluster-writer.js';
+import { applySet } from '../controllers/unitsets/rig.js';
 import { ManualClock } from '../rigs/manual-clock.js';
 import { machineId, SimCluster } from '../sim/cluster.js';
 import { invariant } from './invariant.js';
@@ -115,4 +116,29 @@ invariant(13, 'an agent lets nothing go for a list from before what it knows', '
   await machine.pass(300_000);
   assert.equal(machine.systemd.active('web.service'), 'active', 'web.service was stopped');
   assert.ok(machine.sent.some((message) => message.type === 'event' && message.reason === 'StaleSnapshot'));
+});
+
+invariant(13, 'sets that vanish together take no unit along', 'a unit of theirs was stopped', async (plant) => {
+  const sim = await new SimCluster().start(['a', 'b', 'c']);
+  await sim.advance(25_000);
+  const sets = ['web', 'api', 'db'];
+  for (const name of sets) await applySet(sim, name, 2);
+  await sim.advance(2_000);
+  // The fault: a loss that looks like a wish, because somebody forges one first.
+  const forge = ({ metadata }: { metadata: Record<string, unknown> }) => {
+    metadata.deletionTimestamp = '2026-01-01T00:00:00Z';
+  };
+  if (plant) await sim.touch('unitsets', 'web', forge);
+  await sim.rest();
+  for (const name of sets) {
+    const key = sim.keys.object('unitsets', name);
+    const { entry } = await sim.store.get(key);
+    if (entry) await sim.store.commit({ compares: [{ key, modRevision: entry.modRevision }], operations: [{ do: 'delete', key }] });
+  }
+  await sim.advance(200_000);
+  for (const name of sets) {
+    for (const number of [1, 2]) assert.equal(sim.running(`${name}@${number}.service`).length, 1, 'a unit of theirs was stopped');
+  }
+  assert.equal(sim.said('OwnersMissing', 'Unit').length > 0, true);
+  await sim.end();
 });

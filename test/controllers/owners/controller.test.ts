@@ -133,7 +133,9 @@ test('an owner is known by its uid: one of the same name made anew owns nothing 
   await sim.apply('a.service');
   await sim.rest();
   await ownedUnit(sim, 'stray.service', [{ kind: 'Unit', name: 'a.service', uid: 'of-an-earlier-one' }]);
-  await sim.advance(5_000);
+  await sim.advance(55_000);
+  assert.equal(sim.running('stray.service').length, 1, 'who is missing has a minute to come back');
+  await sim.advance(15_000);
   assert.deepEqual(unitNames(sim), ['a.service']);
 });
 
