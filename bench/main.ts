@@ -7,6 +7,7 @@ const program = fileURLToPath(new URL('../dist/flotilla.mjs', import.meta.url));
 
 const benches: Readonly<Record<string, () => Promise<Row[]>>> = {
   store: async () => (await import('./store.js')).benchStore(),
+  api: async () => (await import('./api.js')).benchApi(program),
   placement: async () => (await import('./placement.js')).benchPlacement(),
   instances: async () => (await import('./instances.js')).benchInstances(program),
   cluster: async () => (await import('./cluster.js')).benchCluster(program),

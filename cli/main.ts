@@ -11,7 +11,10 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  process.exitCode = await runProgram(process.argv.slice(2));
+  const words = process.argv.slice(2);
+  // kubectl runs what is on PATH under this name; it is a link to this very file.
+  const isPlugin = process.argv[1]?.endsWith('/kubectl-flotilla') ?? false;
+  process.exitCode = isPlugin ? await (await import('./kubectl-plugin.js')).runPlugin(words, runProgram) : await runProgram(words);
 } catch (error) {
   if (!(error instanceof CliError)) throw error;
   complain(error);

@@ -63,6 +63,12 @@ export class Kubectl {
     return run(this.binary.path, [...this.flags, ...args], { ...options, env: { ...this.env, ...options.env } });
   }
 
+  /** `kubectl flotilla WORDS`, with the plugin found in this directory. kubectl wants a plugin's name before any flag. */
+  plugin(directory: string, words: readonly string[]): Promise<Finished> {
+    const env = { ...this.env, PATH: `${directory}:${this.env.PATH}` };
+    return run(this.binary.path, ['flotilla', ...words, ...this.flags], { env });
+  }
+
   /** What it printed; fails when it did not end with 0. */
   async must(args: readonly string[], input?: string): Promise<string> {
     const { code, stdout, stderr } = await this.run(args, input === undefined ? {} : { input });

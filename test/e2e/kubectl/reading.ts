@@ -1,7 +1,10 @@
 /** Commands that read, and those that wait. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { until } from '../../rigs/cluster.js';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { program, until } from '../../rigs/cluster.js';
 import { documents, type Kubectl, type Step } from '../../rigs/kubectl.js';
 
 const create = (kubectl: Kubectl, ...manifests: string[]) => kubectl.must(['create', '-f', '-'], documents(...manifests));
@@ -60,10 +63,9 @@ export const reading: readonly Step[] = [
       assert.deepEqual(await listed('un', '--field-selector', `metadata.name=${names[0]},spec.desiredState=launched`), [names[0]]);
       assert.deepEqual(await listed('un', ...labelled, '--field-selector', `metadata.name!=${names[0]}`), sorted.slice(0, 2));
       await kubectl.refused(['get', 'units', '--field-selector', 'spec.content=x'], /field label not supported: spec\.content/);
-      assert.deepEqual(
-        await listed('all', ...labelled),
-        sorted.map((name) => name),
-      );
+      // Where a word stands for several kinds, each name comes with its kind.
+      const shown = await listed('all', ...labelled);
+      for (const name of sorted) assert.ok(shown.includes(name) || shown.includes(`unit.flotilla.dev/${name}`), shown.join());
       assert.ok((await listed('flotilla')).some((name) => name.startsWith('machine.flotilla.dev/')));
       assert.deepEqual(await listed(`unit/${names[0]}`, `unit/${names[1]}`), [names[0], names[1]]);
       assert.ok((await listed('units,machines')).some((name) => name.startsWith('machine.flotilla.dev/')));
@@ -170,6 +172,31 @@ export const reading: readonly Step[] = [
         await one.until((lines) => lines.includes('yes') && lines.at(-1) === 'no');
       } finally {
         await Promise.all([one.stop(), some.stop()]);
+      }
+    },
+  },
+  {
+    name: 'kubectl flotilla: what kubectl cannot do on kinds of others, with its kubeconfig and certificates',
+    async run(kubectl) {
+      const name = kubectl.name('plugin');
+      const content = "[Service]\nExecStart=/bin/sh -c 'echo said by the unit; exec sleep infinity'\n";
+      await create(kubectl, kubectl.unit(name, { spec: { content } }));
+      await kubectl.must(['wait', '--for=condition=Ready', `unit/${name}`, '--timeout=60s']);
+      const directory = await mkdtemp(join(tmpdir(), 'flotilla-plugin-'));
+      try {
+        await symlink(program, join(directory, 'kubectl-flotilla'));
+        await until('the line', async () => (await kubectl.plugin(directory, ['logs', name])).stdout.includes('said by the unit'));
+        const restarted = await kubectl.plugin(directory, ['restart', name]);
+        assert.equal(restarted.code, 0, restarted.stderr);
+        assert.match(
+          (await kubectl.plugin(directory, ['get', 'units', '-l', `session=${kubectl.prefix}`])).stdout,
+          new RegExp(`^${name} `, 'm'),
+        );
+        const wrong = await kubectl.plugin(directory, ['lgos', name]);
+        assert.equal(wrong.code, 2);
+        assert.match(wrong.stderr, /unknown command "lgos".*"?logs"?/);
+      } finally {
+        await rm(directory, { recursive: true, force: true });
       }
     },
   },
