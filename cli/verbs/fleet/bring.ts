@@ -12,7 +12,7 @@ import { printLine, say } from '../../output.js';
 import { type Named, unitsNamed } from './names.js';
 import { isGlobal, type Outcome, outcomeOf, outcomeOfCopies } from './outcome.js';
 import { type BringingVerb, type Planned, planUnit, verbs } from './plan.js';
-import { askRestart, type Restart, untilNewRuns } from './runs.js';
+import { askRestart, currentRuns, type Restart, type Runs, untilNewRuns } from './runs.js';
 import { withStandardInput } from './standard-input.js';
 import { checkText, localCandidate } from './unit-texts.js';
 import { allNames, createUnit, eachOf, machineWords, patchUnit, readUnits, unitLine } from './units.js';
@@ -53,7 +53,11 @@ export async function bring(context: Context, verb: BringingVerb, given: readonl
     flags.force ?? false,
   );
 
-  const outcomes = await eachOf(steps, (step) => write(context, step));
+  const runs = await currentRuns(
+    context,
+    steps.flatMap(({ name, change }) => (change.do === 'start again' ? [name] : [])),
+  );
+  const outcomes = await eachOf(steps, (step) => write(context, step, runs));
   const written: Written[] = [];
   let hadError = false;
   for (const [at, outcome] of outcomes.entries()) {
@@ -142,14 +146,14 @@ async function unlessLeaving(context: Context, unit: WireObject | undefined): Pr
 /** How long a unit that is being deleted is waited for, before one of its name is made. */
 const leavingMs = 60_000;
 
-async function write(context: Context, { name, unit, change }: Step): Promise<Written> {
+async function write(context: Context, { name, unit, change }: Step, runs: (unit: string) => Runs): Promise<Written> {
   switch (change.do) {
     case 'create':
       return { name, unit: await createUnit(context, name, change.spec), isChanged: true };
     case 'patch':
       return { name, unit: await patchUnit(context, name, { spec: change.spec }), isChanged: true };
     case 'start again': {
-      const anew = await askRestart(context, unit!, change.machines);
+      const anew = await askRestart(context, unit!, runs(name), change.machines);
       return { name, unit: anew.unit, isChanged: true, anew };
     }
     case 'nothing':
@@ -163,7 +167,11 @@ async function untilBrought(context: Context, verb: 'load' | 'start', units: rea
   const written = new Map(units.map((one) => [one.name, one]));
   const machine = machineWords(context);
   const endAtMs = Date.now() + limitMs;
-  await Promise.all(units.map(({ anew }) => anew && untilNewRuns(context, anew, limitMs)));
+  await untilNewRuns(
+    context,
+    units.flatMap(({ anew }) => anew ?? []),
+    limitMs,
+  );
   return untilSettled(
     context,
     [...written.keys()],

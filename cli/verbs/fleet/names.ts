@@ -29,6 +29,7 @@ export async function unitsNamed(words: readonly string[], known: () => Promise<
   const found = new Map<string, Named>();
   for (const word of words) {
     if (word === '' || word.endsWith('/')) throw usageError(`${JSON.stringify(word)} is no name of a unit`);
+    if (/\.(ya?ml|json)$/.test(word)) throw usageError(`${word} is a manifest and no unit file: flotilla apply -f ${word}`);
     if (!isGlob(baseName(word))) {
       const one = named(word);
       if (!found.has(one.name)) found.set(one.name, one);

@@ -9,7 +9,7 @@ import { printLine, say } from '../../output.js';
 import { judged } from './bring.js';
 import { unitsNamed } from './names.js';
 import { isGlobal } from './outcome.js';
-import { askRestart, type Restart, untilNewRuns } from './runs.js';
+import { askRestart, currentRuns, type Restart, type Runs, untilNewRuns } from './runs.js';
 import { withStandardInput } from './standard-input.js';
 import type { StopFlags } from './stop.js';
 import { allNames, eachOf, machineWords, missingUnits, patchUnit, readUnits, unitLine } from './units.js';
@@ -45,7 +45,11 @@ export async function restart(context: Context, given: readonly string[], flags:
   respectGitSync(wanted, flags.force ?? false, 'restarted');
 
   const asked: Asked[] = [];
-  for (const outcome of await eachOf(wanted, (unit) => ask(context, unit, machine?.metadata.name))) {
+  const runs = await currentRuns(
+    context,
+    wanted.map(({ metadata }) => metadata.name),
+  );
+  for (const outcome of await eachOf(wanted, (unit) => ask(context, unit, runs(unit.metadata.name), machine?.metadata.name))) {
     if (outcome instanceof CliError) {
       hadError = true;
       say(`Error restarting units: ${outcome.message}`);
@@ -71,28 +75,27 @@ function whyNotThere({ metadata: { name }, status }: WireObject, machine: WireMa
   return `Unable to restart unit ${name} on machine ${machineLabel(machine)}: it is on machine ${where.slice(0, 8)}`;
 }
 
-async function ask(context: Context, unit: WireObject, machine: string | undefined): Promise<Asked> {
+async function ask(context: Context, unit: WireObject, before: Runs, machine: string | undefined): Promise<Asked> {
   const { name } = unit.metadata;
   if (unit.spec?.desiredState === 'loaded') return { name, unit: await patchUnit(context, name, { spec: { desiredState: 'launched' } }) };
-  const restart = await askRestart(context, unit, machine !== undefined && isGlobal(unit) ? [machine] : undefined);
+  const restart = await askRestart(context, unit, before, machine !== undefined && isGlobal(unit) ? [machine] : undefined);
   return { name, unit: restart.unit, restart };
 }
 
 async function untilRestarted(context: Context, asked: readonly Asked[], limitMs: number): Promise<Ended['end'][]> {
   const endAtMs = Date.now() + limitMs;
-  const late = await Promise.all(
-    asked.map(async ({ name, restart: one }) => ({ name, machines: one ? await untilNewRuns(context, one, limitMs) : [] })),
+  const late = await untilNewRuns(
+    context,
+    asked.flatMap(({ restart: one }) => one ?? []),
+    limitMs,
   );
   const ends: Ended['end'][] = [];
-  for (const { name, machines } of late) {
-    if (machines.length === 0) continue;
+  for (const [name, machines] of late) {
     ends.push('out of time');
     const label = await machineLabels(context);
     say(`Error waiting for units: ${name} was not restarted within ${limitMs / 1_000} s on ${machines.map((id) => label(id)).join(', ')}`);
   }
-  const begun = new Map(
-    asked.filter(({ name }) => late.some((one) => one.name === name && one.machines.length === 0)).map((one) => [one.name, one]),
-  );
+  const begun = new Map(asked.filter(({ name }) => !late.has(name)).map((one) => [one.name, one]));
   const machine = machineWords(context);
   const settled = await untilSettled(
     context,

@@ -1,11 +1,12 @@
 /** Runs of a unit, by systemd's InvocationID: how what was started anew is told from what was there before. */
 import { machineRestartAnnotation, restartAnnotation } from '../../../api/resources/annotations.js';
-import { assignmentsOf } from '../../assignments.js';
 import type { Context } from '../../context.js';
 import { followAll } from '../../following.js';
-import { escapeSelector } from '../../listing.js';
+import { escapeSelector, listAll, type Selection } from '../../listing.js';
 import type { WireAssignment, WireObject } from '../../objects.js';
+import { say } from '../../output.js';
 import { patchUnit } from './units.js';
+import { maxSaid, sayWhyAfterMs } from './waiting.js';
 
 /** Machine → InvocationID of the last run there. */
 export type Runs = ReadonlyMap<string, string | undefined>;
@@ -18,10 +19,19 @@ export interface Restart {
   readonly before: Runs;
 }
 
+/** What runs now of each of these units. */
+export async function currentRuns(context: Context, names: readonly string[]): Promise<(unit: string) => Runs> {
+  const runs = new Map<string, Map<string, string | undefined>>(names.map((name) => [name, new Map()]));
+  if (names.length > 0) {
+    const all = await listAll(context, await context.kind('assignments'), selectionOf(names));
+    for (const { spec, status } of all as WireAssignment[]) runs.get(spec.unit)?.set(spec.machine, status?.invocationID);
+  }
+  return (unit) => runs.get(unit) ?? new Map();
+}
+
 /** Asks for a new run on these machines, or wherever the unit is. */
-export async function askRestart(context: Context, unit: WireObject, machines?: readonly string[]): Promise<Restart> {
+export async function askRestart(context: Context, unit: WireObject, before: Runs, machines?: readonly string[]): Promise<Restart> {
   const { name, annotations = {} } = unit.metadata;
-  const before = new Map((await assignmentsOf(context, name)).map(({ spec, status }) => [spec.machine, status?.invocationID]));
   const at = new Date().toISOString();
   // One for all takes the place of those for single machines.
   const asked = machines
@@ -36,26 +46,39 @@ export async function askRestart(context: Context, unit: WireObject, machines?: 
 }
 
 /**
- * Waits until each copy that was to begin a new run has, or says why it cannot. Gives back the machines where neither has happened in time.
+ * Waits until each copy that was to begin a new run has, or says why it cannot. Gives back the machines where neither has happened in time,
+ * by unit; units of which all have are not in it.
  */
-export async function untilNewRuns(context: Context, restart: Restart, limitMs: number): Promise<string[]> {
-  const { unit, machines } = restart;
-  let missing: string[] = [];
-  await followAll(
-    context,
-    await context.kind('assignments'),
-    { fieldSelector: `spec.unit=${escapeSelector(unit.metadata.name)}` },
-    { timeoutMs: limitMs },
-    (all) => {
-      const copies = (all as readonly WireAssignment[]).filter(
-        ({ spec }) => spec.remove === undefined && (machines === undefined || machines.includes(spec.machine)),
-      );
-      missing = copies.filter((copy) => !hasBegun(copy, restart)).map(({ spec }) => spec.machine);
-      return missing.length === 0;
-    },
-  );
-  return missing;
+export async function untilNewRuns(
+  context: Context,
+  restarts: readonly Restart[],
+  limitMs: number,
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const waiting = new Map<string, string[]>();
+  if (restarts.length === 0) return waiting;
+  const asked = new Map(restarts.map((restart) => [restart.unit.metadata.name, restart]));
+  const talk = setTimeout(() => {
+    for (const [name, machines] of [...waiting].slice(0, maxSaid))
+      say(`${name}: not restarted yet on ${machines.map((machine) => `machine ${machine.slice(0, 8)}`).join(', ')}`);
+  }, sayWhyAfterMs);
+  const look = (copies: readonly WireObject[]) => {
+    waiting.clear();
+    for (const copy of copies as readonly WireAssignment[]) {
+      const { unit, machine, remove } = copy.spec;
+      const restart = asked.get(unit);
+      if (!restart || remove !== undefined || restart.machines?.includes(machine) === false || hasBegun(copy, restart)) continue;
+      waiting.set(unit, [...(waiting.get(unit) ?? []), machine]);
+    }
+    return waiting.size === 0;
+  };
+  await followAll(context, await context.kind('assignments'), selectionOf([...asked.keys()]), { timeoutMs: limitMs }, look);
+  clearTimeout(talk);
+  return waiting;
 }
+
+/** One list and one watch, however many units. */
+const selectionOf = ([only, ...more]: readonly string[]): Selection =>
+  only === undefined || more.length > 0 ? {} : { fieldSelector: `spec.unit=${escapeSelector(only)}` };
 
 function hasBegun({ spec, status }: WireAssignment, { at, before }: Restart): boolean {
   if (spec.restart === undefined || spec.restart < at) return false;

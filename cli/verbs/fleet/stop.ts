@@ -31,17 +31,19 @@ export async function stop(context: Context, verb: Verb, given: readonly string[
   let hadError = await missingUnits(context, names, units);
 
   const wanted: WireObject[] = [];
+  const written = new Map<string, WireObject>();
   for (const unit of units.values()) {
     const problem = whyNot(unit, verb);
     if (problem !== undefined) {
       hadError = true;
       say(problem);
     } else if (unit.spec?.desiredState !== verb.state) wanted.push(unit);
+    // Somebody has asked for it already, and did not wait.
+    else if (atRest(unit, verb, unit.metadata.generation ?? 0).is !== 'so') written.set(unit.metadata.name, unit);
   }
   respectGitSync(wanted, flags.force ?? false);
 
   const outcomes = await eachOf(wanted, ({ metadata }) => patchUnit(context, metadata.name, { spec: { desiredState: verb.state } }));
-  const written = new Map<string, WireObject>();
   for (const outcome of outcomes) {
     if (outcome instanceof CliError) {
       hadError = true;
@@ -79,13 +81,16 @@ export async function stop(context: Context, verb: Verb, given: readonly string[
 }
 
 /** Why the verb says nothing to this unit; undefined when it does. */
-function whyNot({ metadata: { name, deletionTimestamp }, spec, status }: WireObject, verb: Verb): string | undefined {
+function whyNot(unit: WireObject, verb: Verb): string | undefined {
+  const { metadata, spec, status } = unit;
+  const { name, deletionTimestamp } = metadata;
   if (deletionTimestamp) return `Unable to ${verb.word} unit ${name}: it is being deleted`;
   if (verb.state === 'inactive') return undefined;
   if (spec?.desiredState === 'inactive') return `Unable to stop unit ${name} in state inactive`;
   const active = String(status?.active ?? 'inactive');
   const isUp = active === 'active' || active === 'reloading';
-  return spec?.desiredState === 'loaded' && isUp
+  const isCarriedOut = outcomeOf(unit, 'loaded', unit.metadata.generation ?? 0).is === 'so';
+  return spec?.desiredState === 'loaded' && isUp && isCarriedOut
     ? `Unable to stop unit ${name}: it is not wanted started, and ${active} all the same: something on its machine started it, such as a timer or a socket. "unload" takes it off`
     : undefined;
 }

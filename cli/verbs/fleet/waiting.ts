@@ -19,9 +19,9 @@ const attemptMs = 2_000;
 export const defaultBlockMs = 300_000;
 const maxAttempts = 1_000_000;
 /** After this long without an end, the verb says what it waits for. */
-const sayWhyAfterMs = 2_000;
+export const sayWhyAfterMs = 2_000;
 /** Units about which it says so; many that wait, wait for the same. */
-const maxSaid = 10;
+export const maxSaid = 10;
 
 export function blockMs({ blockAttempts = 0 }: WaitFlags): number {
   if (blockAttempts > maxAttempts) throw usageError(`--block-attempts ${blockAttempts}: at most ${maxAttempts}`);

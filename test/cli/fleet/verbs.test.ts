@@ -256,13 +256,14 @@ const cases: readonly Case[] = [
   },
   // ── stop, unload ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
   {
-    name: 'stop: a stop that hangs is given up in time, with what it waits for',
+    name: 'stop: a stop that hangs is given up in time, with what it waits for, also by the second who asks',
     files: { 'hang.service': sleep },
     steps: [
       { line: 'start hang', code: 0, out: 'Unit hang.service inactive\nUnit hang.service launched MACHINE\n' },
       (rig) => {
         for (const { systemd } of rig.live.machines) systemd.stick('hang.service');
       },
+      { line: 'stop --block-attempts=1 hang', code: 124, err: /Failed to stop units \[hang\.service\]: still not after 2 s: / },
       { line: 'stop --block-attempts=1 hang', code: 124, err: /Failed to stop units \[hang\.service\]: still not after 2 s: / },
       { line: 'destroy --block-attempts=1 hang', code: 124, err: /hang\.service is still there after 2 s: .*deactivating/ },
       (rig) => {
@@ -433,6 +434,7 @@ const cases: readonly Case[] = [
       { line: 'list-un', code: 2, err: /did you mean "list-units" or "list-unit-files"\?/ },
       { line: 'start --block-attempt 3 x', code: 2, err: /Did you mean --block-attempts\?/ },
       { line: 'start --block-attempts=soon x', code: 2, err: /expected a whole number/ },
+      { line: 'start web.yaml', code: 2, err: /web\.yaml is a manifest and no unit file: flotilla apply -f web\.yaml/ },
       { line: 'help start', code: 0, out: /^Usage: flotilla start / },
     ],
   },
