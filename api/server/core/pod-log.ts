@@ -15,7 +15,11 @@ export function podLogRoutes(ports: OutputRoutePorts): Route[] {
   const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { name = '', namespace = defaultNamespace } = paramsOf(request);
     const query = queryOf(request);
-    const wanted = readJournalRequest(query, ports.clock, ports.limits.maxLogLines, ports.limits.maxLogLines);
+    const { maxLogLines } = ports.limits;
+    const asked = readJournalRequest(query, ports.clock, maxLogLines, maxLogLines);
+    // journalctl counts lines from where it begins, and with a time that is not the end: the last ones are picked out here.
+    const isPicked = asked.sinceSeconds !== undefined && !asked.follow && asked.lines < maxLogLines;
+    const wanted = isPicked ? { ...asked, lines: maxLogLines } : asked;
     const limitBytes = wholeNumber(query, 'limitBytes');
     const assignment = namespace === defaultNamespace ? ports.cache.joined('assignments', name) : undefined;
     if (!assignment) throw notFound(podKind, name);
@@ -29,7 +33,10 @@ export function podLogRoutes(ports: OutputRoutePorts): Route[] {
     }
     const { unit, machine } = assignment.spec as AssignmentSpec;
     const output = flag(query, 'timestamps') ? 'short-iso-precise' : 'cat';
-    const through = limitBytes === undefined ? undefined : (lines: AsyncIterable<Uint8Array>) => firstBytes(lines, limitBytes);
+    const through = (bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> => {
+      const picked = isPicked ? lastLines(bytes, asked.lines) : bytes;
+      return limitBytes === undefined ? picked : firstBytes(picked, limitBytes);
+    };
     return whileWanted(ports, request, reply, (signal) =>
       streamJournal(ports, reply, { show: 'journal', unit, machine, ...wanted, output, signal }, through),
     );
@@ -55,4 +62,25 @@ async function* firstBytes(lines: AsyncIterable<Uint8Array>, limit: number): Asy
     left -= chunk.length;
     if (left <= 0) return;
   }
+}
+
+/** Bytes that are held while the end of a journal is waited for; of longer ends the beginning is lost. */
+const maxHeldBytes = 16 * 1024 * 1024;
+
+async function* lastLines(bytes: AsyncIterable<Uint8Array>, lines: number): AsyncGenerator<Uint8Array> {
+  let held: Buffer = Buffer.alloc(0);
+  for await (const chunk of bytes) {
+    held = Buffer.concat([held, chunk]);
+    if (held.length > maxHeldBytes) held = endOf(held, lines).subarray(-maxHeldBytes / 2);
+  }
+  const end = endOf(held, lines);
+  if (end.length > 0) yield end;
+}
+
+function endOf(text: Buffer, lines: number): Buffer {
+  if (lines === 0) return text.subarray(text.length);
+  // The last line ends with its newline, which begins none.
+  let start = text.length - 1;
+  for (let left = lines; left > 0 && start > 0; left--) start = text.lastIndexOf(0x0a, start - 1);
+  return text.subarray(start <= 0 && text[0] !== 0x0a ? 0 : start + 1);
 }
