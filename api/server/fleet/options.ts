@@ -42,8 +42,13 @@ function brokenValue(options: readonly FleetOption[]): number | undefined {
   return index < 0 ? undefined : index;
 }
 
-/** systemd puts a continuation into one line; fleet keeps it. */
-const asJoined = (option: FleetOption): FleetOption => ({ ...option, value: option.value.replaceAll('\\\n', ' ') });
+/** systemd puts a continuation into one line; fleet keeps it, and takes an escaped backslash at the end of a line for one, too. */
+const asJoined = (option: FleetOption): FleetOption => ({
+  ...option,
+  value: option.value.replace(/(\\+)\n/g, (both, backslashes: string) =>
+    backslashes.length % 2 === 1 ? `${backslashes.slice(1)} ` : both,
+  ),
+});
 
 /** Index of the first option that was read as something else; white space around a value is lost in every reading. */
 function differs(wanted: readonly FleetOption[], read: readonly FleetOption[] | undefined): number | undefined {

@@ -294,6 +294,7 @@ describe('options that are malformed', () => {
   for (const { name, value } of [
     { name: 'a continuation, kept as it is', value: '/bin/echo \\\n  a \\\n  b' },
     { name: 'a dangling continuation', value: '/bin/echo \\\n' },
+    { name: 'an escaped backslash at the end of a line', value: '/bin/echo \\\\\n' },
     { name: 'a last backslash', value: '/bin/echo \\' },
     { name: 'a line that was too long for fleet', value: `/bin/echo ${'x'.repeat(3000)}` },
     { name: 'nothing', value: '' },
