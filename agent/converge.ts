@@ -4,6 +4,7 @@
  */
 import type { UnitState } from '../api/resources/assignment.js';
 import type { AgentAssignment } from '../api/resources/protocol.js';
+import { mayLackAnother } from '../api/resources/start-results.js';
 import type { Clock, Random } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
 import type { Metrics } from '../runtime/metrics.js';
@@ -51,6 +52,8 @@ export interface Policy {
   startHeld(assignment: AgentAssignment): string | undefined;
 }
 
+/** A unit that could not be started is tried again this long after the last other one has come. */
+const arrivalsGraceMs = 500;
 /** A stop that lasts longer than this is worth a word. */
 const slowStopMs = 5_000;
 /** Rounds of look, plan and do in one go; a unit that has not settled by then is tried again later. */
@@ -70,6 +73,10 @@ export class Convergence {
   readonly #problems = new Map<string, Problem>();
   /** Units whose start job has not ended. */
   readonly #starting = new Set<string>();
+  /** How many files have come to this machine since this agent started. */
+  #arrivals = 0;
+  /** Units whose last start came to nothing, and since then the file of another one has come. */
+  readonly #hasNews = new Set<string>();
   readonly #onDisk = new Map<string, FileOnDisk>();
   /** Whose name it is, of units that were found to be the machine's own. */
   readonly #owners = new Map<string, string>();
@@ -287,6 +294,7 @@ export class Convergence {
       bootID,
       mayLeave: this.#policy.mayLeave,
       startHeld: desired && this.#policy.startHeld(desired),
+      hasNews: this.#hasNews.has(name),
       isDriftDue: this.#drift.isDue(name),
     };
   }
@@ -361,6 +369,7 @@ export class Convergence {
       write: (name) => {
         files.commit(name);
         this.#file(name);
+        this.#tellUnstarted(name);
         return done;
       },
       link: async (name, { links }) => {
@@ -404,10 +413,12 @@ export class Convergence {
         records.set(name, { ...rest, starting: { ...start, invocationBefore: invocationID } });
         if (isDriftDue) this.#drift.repairing(name);
         this.#drift.ended(name);
+        this.#hasNews.delete(name);
         try {
           const { ended } = await systemd.start(name);
           this.#starting.add(name);
-          void ended.then((result) => this.#readBack(name, result));
+          const arrivals = this.#arrivals;
+          void ended.then((result) => this.#readBack(name, result, arrivals));
         } catch (error) {
           if (!(error instanceof SystemdError && loadFailures.has(error.code))) throw error;
           return this.#refused(name, error);
@@ -442,6 +453,7 @@ export class Convergence {
       forget: (name) => {
         records.set(name, undefined);
         this.#drift.forget(name);
+        this.#hasNews.delete(name);
         this.#timer(name);
         this.#lanes.forget(name);
         if (!this.#desired.has(name)) this.observations.forget(name);
@@ -502,14 +514,17 @@ export class Convergence {
   }
 
   /** A job that is `done` need not have left the unit running: what systemd says of it counts. */
-  async #readBack(name: string, result: JobResult): Promise<void> {
+  async #readBack(name: string, result: JobResult, arrivals: number): Promise<void> {
     const { systemd, records, log } = this.#options;
     try {
       const seen = await this.#row(name);
       this.observations.row(name, seen);
       const unstarted = seen.active === 'inactive' ? whyNotStarted(name, result) : undefined;
       const record = records.get(name);
-      if (unstarted && record?.started) records.set(name, { ...record, unstarted });
+      if (unstarted && record?.started) {
+        records.set(name, { ...record, unstarted });
+        if (arrivals < this.#arrivals) this.#trySoon(name);
+      }
       // Usually systemd's signals have told everything by now.
       const known = this.observations.get(name);
       if (known && !this.observations.areDetailsCurrent(name)) this.observations.details(name, await systemd.details(name));
@@ -519,6 +534,21 @@ export class Convergence {
       this.#starting.delete(name);
       this.#options.onChange(name);
     }
+  }
+
+  /** Whoever could not be started may have lacked the unit that has come now: a socket its service, say. */
+  #tellUnstarted(arrived: string): void {
+    this.#arrivals += 1;
+    const { records } = this.#options;
+    for (const name of records.names()) if (name !== arrived && records.get(name)?.unstarted) this.#trySoon(name);
+  }
+
+  /** Not at once: units often come many at a time. */
+  #trySoon(name: string): void {
+    const { unstarted } = this.#options.records.get(name) ?? {};
+    if (!unstarted || !mayLackAnother(unstarted.reason)) return;
+    this.#hasNews.add(name);
+    this.#timer(name, arrivalsGraceMs, () => this.#lanes.add(name));
   }
 
   #record(name: string): UnitRecord {

@@ -5,6 +5,7 @@ import type { Problem } from './unit-state.js';
 
 /** As systemctl says it. */
 const words: Readonly<Record<keyof typeof startResultReasons, (name: string) => string>> = {
+  failed: (name) => `job for ${name} failed before anything of it ran; what it needs may be missing`,
   unsupported: (name) => `operation on or unit type of ${name} not supported on this system`,
   dependency: (name) => `a dependency job for ${name} failed: a unit that it requires did not start`,
   assert: (name) => `assertion failed on job for ${name}: an Assert...= of it does not hold here`,

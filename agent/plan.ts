@@ -4,6 +4,7 @@
  */
 import type { UnitState } from '../api/resources/assignment.js';
 import type { AgentAssignment } from '../api/resources/protocol.js';
+import { mayLackAnother } from '../api/resources/start-results.js';
 import { type Start, sameStart, type UnitRecord } from './records.js';
 import type { Step } from './steps.js';
 import { isDown, type SeenUnit } from './systemd.js';
@@ -28,6 +29,8 @@ export interface World {
   readonly mayLeave: boolean;
   /** Why a unit that was not started in this boot may not be started yet (SEMANTICS 16). */
   readonly startHeld: string | undefined;
+  /** Since its last start another unit's file has come to this machine. */
+  readonly hasNews?: boolean;
   /** Somebody stopped it by hand, and it is time to repair that (SEMANTICS 11). */
   readonly isDriftDue: boolean;
 }
@@ -103,6 +106,10 @@ function launch(world: World, desired: AgentAssignment): Plan {
 
   const isStarted = record?.stopping !== true && sameStart(record?.started, start);
   if (isStarted) {
+    if (isDown(seen) && isOwedAStart(world)) {
+      const why = 'its start came to nothing, and a unit that it may need has come since';
+      return finish([...afresh(seen), ...placeQuietly, { do: 'start', start, why }]);
+    }
     if (!world.isDriftDue || !isDown(seen)) return finish(placeQuietly);
     return finish([...afresh(seen), ...placeQuietly, { do: 'start', start, why: 'stopped by hand, wanted launched' }]);
   }
@@ -131,6 +138,10 @@ function launch(world: World, desired: AgentAssignment): Plan {
   const around: Step[] = stage === undefined ? [stop] : stage.do === 'stage' ? [stage, stop, ...rest] : [stop, stage, ...rest];
   return finish([...around, { do: 'start', start, why }]);
 }
+
+/** Nothing of it ran, so another try does not start it twice (SEMANTICS 11); without news it would end as the last one did. */
+const isOwedAStart = ({ record, hasNews }: World): boolean =>
+  hasNews === true && record?.unstarted !== undefined && mayLackAnother(record.unstarted.reason);
 
 /** Steps that put the text on disk; none when it is there already. */
 function place({ name, file }: World, text: string, desired: AgentAssignment, isLoaded: boolean): Step[] {

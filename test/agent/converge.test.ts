@@ -97,6 +97,19 @@ test('SEMANTICS 11: a restart request restarts once, and a new agent does not re
   assert.deepEqual(await world.changesDuring(() => world.want(asked)), []);
 });
 
+test('a unit that could not be started for want of another is started once that one has come, and not before', async () => {
+  const world = await AgentWorld.start();
+  const [socket, itsService] = [assignment('echo.socket', '[Socket]\nListenStream=/run/echo\n'), assignment('echo.service', service())];
+  await world.want(socket);
+  assert.equal(world.agent.state('echo.socket')?.problem?.reason, 'StartFailed');
+  assert.match(world.agent.state('echo.socket')!.problem!.message, /before anything of it ran/);
+  assert.deepEqual(await world.changesDuring(() => world.want(socket)), []);
+  assert.deepEqual(await world.changesDuring(() => world.want(socket, itsService)), ['start echo.service', 'start echo.socket']);
+  assert.equal(world.systemd.active('echo.socket'), 'active');
+  assert.equal(world.agent.state('echo.socket')?.problem, undefined);
+  assert.deepEqual(await world.changesDuring(() => world.want(socket, itsService, assignment('more.service'))), ['start more.service']);
+});
+
 test('SEMANTICS 8: removed means stopped, file gone, and reported gone', async () => {
   const world = await AgentWorld.start();
   await world.want(assignment('web.service', `${service()}[Install]\nWantedBy=multi-user.target\n`));

@@ -60,6 +60,8 @@ const world = (more: Partial<World>): World => ({
 
 const refusedV2 = { uid: 'u1', textHash: sha256(v2), message: 'no ExecStart=' };
 
+const lacked = { reason: 'StartFailed', message: 'job failed' };
+
 const cases: readonly { name: string; given: Partial<World>; steps: readonly string[]; problem?: string }[] = [
   // arriving
   { name: 'first time here', given: { desired: assignment(v1) }, steps: ['stage', 'write', 'start', 'accept'] },
@@ -99,6 +101,32 @@ const cases: readonly { name: string; given: Partial<World>; steps: readonly str
   {
     name: 'SEMANTICS 11: it ended, and that is that',
     given: { desired: assignment(v1), seen: ended, file: file(v1), record: startedWith(v1) },
+    steps: [],
+  },
+  {
+    name: 'SEMANTICS 11: its start came to nothing, and nothing that it may have lacked has come',
+    given: { desired: assignment(v1), seen: ended, file: file(v1), record: { ...startedWith(v1), unstarted: lacked } },
+    steps: [],
+  },
+  {
+    name: 'its start came to nothing, and another unit has come',
+    given: { desired: assignment(v1), seen: ended, hasNews: true, file: file(v1), record: { ...startedWith(v1), unstarted: lacked } },
+    steps: ['start'],
+  },
+  {
+    name: 'its start came to nothing for a reason that another unit does not change',
+    given: {
+      desired: assignment(v1),
+      seen: ended,
+      hasNews: true,
+      file: file(v1),
+      record: { ...startedWith(v1), unstarted: { ...lacked, reason: 'Unsupported' } },
+    },
+    steps: [],
+  },
+  {
+    name: 'SEMANTICS 11: it ran and failed: another unit that comes does not start it again',
+    given: { desired: assignment(v1), seen: failed, hasNews: true, file: file(v1), record: startedWith(v1) },
     steps: [],
   },
   {

@@ -161,6 +161,13 @@ export function systemdContract(name: string, open: () => Promise<SystemdUnderTe
       await assert.rejects(systemd.start(unit), (error: Error) => error instanceof SystemdError && /flotilla-nowhere/.test(error.message));
     });
 
+    withSystemd('a socket without its service stays down, and only its job says so', async ({ systemd, write, row }, unit) => {
+      const socket = unit.replace(/service$/, 'socket');
+      write(socket, `[Socket]\nListenStream=/run/user/0/${unit}.sock\n`);
+      assert.equal(await (await systemd.start(socket)).ended, 'failed');
+      assert.equal((await row(socket)).active, 'inactive');
+    });
+
     withSystemd('a process that fails after its start leaves the unit failed, with its status', async ({ systemd, write, row }, unit) => {
       write(unit, '[Service]\nExecStart=/bin/sh -c "exit 7"\n');
       await (await systemd.start(unit)).ended;

@@ -312,6 +312,13 @@ export class FakeSystemd implements Systemd {
       void turn().then(() => job.end('unsupported'));
       return { ended };
     }
+    const activated = name.endsWith('.socket')
+      ? (lastValueOf(parseUnitFile(unit.text), 'Socket', 'Service') ?? name.replace(/socket$/, 'service'))
+      : undefined;
+    if (activated !== undefined && !this.#source(activated)) {
+      void turn().then(() => job.end('failed'));
+      return { ended };
+    }
     if (!isDown(unit) && unit.active !== 'deactivating') {
       void turn().then(() => job.end('done'));
       return { ended };
