@@ -1,20 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Story, type Thing } from './story.js';
-
-type Op =
-  | { readonly apply: string; readonly config: Thing; readonly force?: true; readonly conflict?: string }
-  | { readonly update: string; readonly object: Thing };
-
-interface Case {
-  readonly name: string;
-  readonly ops: readonly Op[];
-  readonly object: Thing;
-  readonly owned: Record<string, string[]>;
-}
-
-const labels = (...names: string[]): Thing => ({ metadata: { labels: Object.fromEntries(names.map((name) => [name, 'x'])) } });
-const spec = (of: NonNullable<Thing['spec']>): Thing => ({ spec: of });
+import { type Case, check, labels, Story, spec, type Thing } from './story.js';
 
 const cases: Record<string, readonly Case[]> = {
   'single values': [
@@ -399,17 +385,7 @@ const cases: Record<string, readonly Case[]> = {
 
 for (const [chapter, stories] of Object.entries(cases)) {
   describe(`ownership: ${chapter}`, () => {
-    for (const { name, ops, object, owned } of stories) {
-      test(name, () => {
-        const story = new Story();
-        for (const op of ops) {
-          if ('update' in op) story.update(op.update, op.object);
-          else assert.equal(story.apply(op.apply, op.config, { force: op.force ?? false })?.message, op.conflict);
-        }
-        assert.deepEqual(story.object, object);
-        assert.deepEqual(story.owned, owned);
-      });
-    }
+    for (const story of stories) test(story.name, () => check(story));
   });
 }
 
