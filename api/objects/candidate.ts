@@ -1,11 +1,12 @@
 /** What a client sent, read with suspicion: the object that it wants to be, and the conditions under which it wants that. */
+import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { type ManagedFieldsEntry, ObjectMeta } from '../resources/meta.js';
 import { apiVersionOf } from '../resources/registry.js';
 import { nearest } from '../resources/suggest.js';
 import { isObject, type JsonObject, unsafeJson } from './json.js';
 import type { WriteContext } from './ports.js';
-import { describeUnknown, type SchemaCheck } from './schema-check.js';
+import { describeUnknown, type SchemaCheck, type UnknownField } from './schema-check.js';
 import type { ClearValues } from './secrets.js';
 import { badRequest, invalid } from './status-errors.js';
 import type { WholeObject } from './storage.js';
@@ -27,7 +28,7 @@ const keepersMetadata = ['name', 'generateName', 'labels', 'annotations', 'final
 
 /**
  * @param name what the URL says; undefined for a create
- * @throws StatusError BadRequest (400), Invalid (422) for a managedFields that is none
+ * @throws StatusError BadRequest (400), UnknownFields among them; Invalid (422) for a managedFields that is none
  */
 export function readCandidate(
   kind: Kind,
@@ -43,11 +44,7 @@ export function readCandidate(
 
   const { status: _ignored, ...rest } = body;
   const { object, unknown } = schema.prune(rest);
-  if (unknown.length > 0 && fieldValidation === 'Strict') {
-    const told = unknown.slice(0, maxUnknown).map(describeUnknown);
-    if (unknown.length > maxUnknown) told.push(`and ${unknown.length - maxUnknown} more`);
-    throw badRequest(`strict decoding error: ${told.join(', ')}`);
-  }
+  if (unknown.length > 0 && fieldValidation === 'Strict') throw new UnknownFields(unknown);
   const metadata = readMetadata(object.metadata);
   checkName(metadata, name);
   const kept = Object.fromEntries(keepersMetadata.flatMap((field) => (metadata[field] === undefined ? [] : [[field, metadata[field]]])));
@@ -61,7 +58,34 @@ export function readCandidate(
   };
 }
 
+/**
+ * What a patch made of the live object. A field that the kind does not have is then in the patch, not in the body: 422, as Kubernetes has it.
+ */
+export function readPatched(
+  kind: Kind,
+  schema: SchemaCheck,
+  document: JsonObject,
+  name: string,
+  fieldValidation: WriteContext['fieldValidation'],
+): Candidate {
+  try {
+    return readCandidate(kind, schema, document, name, fieldValidation);
+  } catch (error) {
+    if (!(error instanceof UnknownFields)) throw error;
+    throw invalid(kind, name, [{ field: 'patch', message: `Invalid value: ${error.message}` }]);
+  }
+}
+
 const maxUnknown = 20;
+
+/** BadRequest, unless whoever asked for the reading knows better what to call it. */
+export class UnknownFields extends StatusError {
+  constructor(unknown: readonly UnknownField[]) {
+    const told = unknown.slice(0, maxUnknown).map(describeUnknown);
+    if (unknown.length > maxUnknown) told.push(`and ${unknown.length - maxUnknown} more`);
+    super('BadRequest', `strict decoding error: ${told.join(', ')}`);
+  }
+}
 
 function checkType(kind: Kind, body: JsonObject): void {
   const expected = apiVersionOf(kind);

@@ -9,7 +9,7 @@ import type { Kind } from '../resources/kinds.js';
 import { apiVersionOf } from '../resources/registry.js';
 import { unitTypes } from '../resources/unit-name.js';
 import { Admission, type Admitted, type Live } from './admission.js';
-import { type Candidate, readCandidate } from './candidate.js';
+import { type Candidate, readCandidate, readPatched } from './candidate.js';
 import { ConditionalWrites, type Decision } from './conditional-write.js';
 import { isObject, type JsonObject, sameJson, unsafeJson } from './json.js';
 import { type Patch, patched } from './patch.js';
@@ -124,7 +124,7 @@ class Door implements ObjectDoor {
       if (!live) throw notFound(desk.kind, name);
       const { resourceVersion: shown } = live.joined.metadata;
       const document = patched(live.joined as unknown as JsonObject, patch);
-      const read = this.takenIn(desk, readCandidate(desk.kind, desk.schema, document, name, context.fieldValidation), name);
+      const read = this.takenIn(desk, readPatched(desk.kind, desk.schema, document, name, context.fieldValidation), name);
       // A version that the patch did not touch is the one just shown to it: no condition of the client's.
       const candidate = metadataOf(document).resourceVersion === shown ? { ...read, resourceVersion: undefined } : read;
       return this.putting(desk, live, desk.admission.update(live, candidate, context), candidate, context);

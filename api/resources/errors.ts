@@ -61,6 +61,8 @@ export class StatusError extends Error {
     readonly reason: StatusReason,
     message: string,
     readonly details: StatusDetails = {},
+    /** Token with which a list that cannot go on as it was goes on with what is there now. */
+    readonly continueWith?: string,
   ) {
     super(message);
     this.code = codes[reason];
@@ -71,7 +73,7 @@ export class StatusError extends Error {
     return {
       kind: 'Status',
       apiVersion: 'v1',
-      metadata: {},
+      metadata: this.continueWith === undefined ? {} : { continue: this.continueWith },
       status: 'Failure',
       message: this.message,
       reason: this.reason,

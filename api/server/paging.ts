@@ -4,8 +4,8 @@ import type { Joined } from '../objects/ports.js';
 import { StatusError } from '../resources/errors.js';
 
 export interface ContinueToken {
-  /** Store revision of the snapshot. */
-  readonly revision: number;
+  /** Store revision of the snapshot; undefined: whatever is there when it is asked for, since that snapshot is forgotten. */
+  readonly revision: number | undefined;
   /** Name of the last object on the page before. */
   readonly after: string;
 }
@@ -13,7 +13,7 @@ export interface ContinueToken {
 const tokenVersion = 1;
 
 export const encodeContinue = (token: ContinueToken): string =>
-  Buffer.from(JSON.stringify([tokenVersion, token.revision, token.after])).toString('base64url');
+  Buffer.from(JSON.stringify([tokenVersion, token.revision ?? null, token.after])).toString('base64url');
 
 /** Throws BadRequest (400) for anything that `encodeContinue` did not make. */
 export function decodeContinue(text: string): ContinueToken {
@@ -21,8 +21,8 @@ export function decodeContinue(text: string): ContinueToken {
     const parts: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
     if (Array.isArray(parts) && parts.length === 3) {
       const [version, revision, after] = parts as unknown[];
-      if (version === tokenVersion && Number.isSafeInteger(revision) && typeof after === 'string')
-        return { revision: Number(revision), after };
+      if (version === tokenVersion && (revision === null || Number.isSafeInteger(revision)) && typeof after === 'string')
+        return { revision: revision === null ? undefined : Number(revision), after };
     }
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;

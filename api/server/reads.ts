@@ -38,7 +38,7 @@ export async function fresh(
   if (!cache.synced) {
     throw new StatusError('ServiceUnavailable', 'this server has not read the cluster from etcd yet', { retryAfterSeconds: 1 });
   }
-  if (options.resourceVersion === undefined && token === undefined) {
+  if (options.resourceVersion === undefined && token?.revision === undefined) {
     const warning = await consistent.settle();
     return warning === undefined ? {} : { warning: warningHeaders([warning]) };
   }
@@ -121,7 +121,15 @@ function listPage(
       : // Another server may have handed the token out: the history of changes leads back to what it saw.
         (snapshots.get(kind.plural, revision) ?? hub.rewound(kind.plural, revision, cache.joinedAll(kind.plural)));
   if (snapshot === undefined) {
-    throw new StatusError('Expired', 'The provided continue parameter or resourceVersion is too old: list again from the start');
+    if (token === undefined) throw new StatusError('Expired', 'The provided resourceVersion is too old: list again without it');
+    const goOn = encodeContinue({ revision: undefined, after: token.after });
+    throw new StatusError(
+      'Expired',
+      'The provided continue parameter is too old for one consistent list: list again from the start, or go on with the token in ' +
+        'metadata.continue of this answer, which shows the rest as it is now',
+      {},
+      goOn,
+    );
   }
   const limit = options.limit === 0 ? 0 : Math.min(options.limit, limits.maxPageSize);
   const page = cutPage(snapshot, token?.after, limit, matches);

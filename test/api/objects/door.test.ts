@@ -378,7 +378,7 @@ describe('door: replace and patch', () => {
     [
       'of a field that there is not',
       [{ op: 'add', path: '/spec/desiredSate', value: 'loaded' }],
-      'BadRequest',
+      'Invalid',
       /unknown field "spec.desiredSate" \(did you mean "desiredState"\?\)/,
     ],
     [

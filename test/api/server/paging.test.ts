@@ -46,7 +46,7 @@ test('paging: limit 0 means everything that is left', () => {
 
 test('continue tokens: read back as they were made, whatever the name', () => {
   fc.assert(
-    fc.property(fc.string(), fc.nat(), (after, revision) => {
+    fc.property(fc.string(), fc.option(fc.nat(), { nil: undefined }), (after, revision) => {
       assert.deepEqual(decodeContinue(encodeContinue({ after, revision })), { after, revision });
     }),
   );

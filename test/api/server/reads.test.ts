@@ -245,6 +245,26 @@ test('a list begun at one server goes on at another, as it was: what changed mea
   await Promise.all([other.close(), one.close()]);
 });
 
+test('a continue token that is too old comes with one for the rest as it is now', async () => {
+  const one = await startRig();
+  for (const name of ['a.service', 'b.service', 'd.service']) await one.call('POST', units, { body: unitBody(name) });
+  const { metadata } = (await one.get(`${units}?limit=1`)).json;
+  await one.call('POST', units, { body: unitBody('c.service') });
+  const late = await startRig({}, one.store.peer());
+  const expired = await late.get(`${units}?limit=1&continue=${encodeURIComponent(metadata.continue)}`);
+  assert.deepEqual([expired.status, expired.json.reason], [410, 'Expired']);
+
+  const names: string[] = [];
+  for (let token = expired.json.metadata.continue; token !== undefined; ) {
+    const { status, json } = await late.get(`${units}?limit=1&continue=${encodeURIComponent(token)}`);
+    assert.equal(status, 200, json.message);
+    names.push(...json.items.map(({ metadata: { name } }: { metadata: { name: string } }) => name));
+    token = json.metadata.continue;
+  }
+  assert.deepEqual(names, ['b.service', 'c.service', 'd.service']);
+  await Promise.all([late.close(), one.close()]);
+});
+
 test('what was before this server knew anything is 410: a continue token, and an exact version', async () => {
   const one = await startRig();
   for (const name of ['a.service', 'b.service']) await one.call('POST', units, { body: unitBody(name) });

@@ -135,6 +135,30 @@ test('fieldValidation=Warn: the unknown field is dropped, and a Warning header s
   assert.match(String(headers.warning), /^299 - ".*desiredSate.*"$/);
 });
 
+const unknownField = { spec: { desiredSate: 'launched' } };
+const patchTypes = [
+  ['a create', 'POST', units, unitBody('b.service', unknownField), 'application/json'],
+  ['a replace', 'PUT', a, unitBody('a.service', unknownField), 'application/json'],
+  ['a merge patch', 'PATCH', a, unknownField, 'application/merge-patch+json'],
+  ['a JSON patch', 'PATCH', a, [{ op: 'add', path: '/spec/desiredSate', value: 'x' }], 'application/json-patch+json'],
+  ['an apply', 'PATCH', `${a}?fieldManager=t`, unitBody('a.service', unknownField), apply],
+] as const;
+for (const [what, method, path, body, type] of patchTypes) {
+  test(`fieldValidation: an unknown field in ${what} is dropped with Ignore, dropped and told with Warn, and refused with Strict`, async () => {
+    await create();
+    const as = (fieldValidation: string) =>
+      rig.call(method, `${path}${path.includes('?') ? '&' : '?'}dryRun=All&fieldValidation=${fieldValidation}`, { body, type });
+    for (const quiet of ['Ignore', 'Warn']) {
+      const { status, headers, json } = await as(quiet);
+      assert.ok(status === 200 || status === 201, json.message);
+      assert.equal(json.spec.desiredSate, undefined);
+      if (quiet === 'Warn') assert.match(String(headers.warning), /^299 - "unknown field \\"spec\.desiredSate\\"/);
+      else assert.equal(headers.warning, undefined);
+    }
+    assert.ok((await as('Strict')).status >= 400);
+  });
+}
+
 test('a write may be answered as a Table', async () => {
   const { json } = await rig.call('POST', units, {
     body: unitBody('a.service'),
