@@ -12,6 +12,7 @@ import { freePort } from '../../cli/roles/dev/ports.js';
 import { must } from '../../cli/roles/dev/run.js';
 import { alerts, dashboardQueries, directory, labelsIn, metricsIn, shipped } from '../monitoring/shipped.js';
 import { program, TestCluster, unitManifest, until } from '../rigs/cluster.js';
+import { GitRepository, unitFile } from '../rigs/git-repository.js';
 import { checkExposition } from '../rigs/promtool.js';
 
 const Series = z.object({ metric: z.record(z.string(), z.string()), value: z.tuple([z.number(), z.string()]) });
@@ -43,6 +44,7 @@ describe('Prometheus over a real cluster', () => {
   let prometheus: ManagedProcess;
   let url: string;
   let watching: ClientRequest | undefined;
+  const undo: (() => unknown)[] = [];
 
   before(async () => {
     [cluster, scratch] = await Promise.all([TestCluster.start(), mkdtemp(join(tmpdir(), 'flotilla-prometheus-'))]);
@@ -60,6 +62,7 @@ describe('Prometheus over a real cluster', () => {
     watching?.destroy();
     await prometheus?.stop();
     await cluster?.stop();
+    for (const run of undo) run();
     if (scratch) await rm(scratch, { recursive: true, force: true });
   });
 
@@ -117,7 +120,7 @@ describe('Prometheus over a real cluster', () => {
     await until('prometheus ready', async () => (await fetch(`${url}/-/ready`)).ok, { process: prometheus });
   }
 
-  /** Something of everything that the dashboard shows: units that run, fail, restart and find no machine, a watch, a request that fails. */
+  /** Something of everything that is shown: units that run, fail, restart and find no machine, a repository, a watch, a request that fails. */
   async function makeEvents(): Promise<void> {
     const restarting = '[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=/bin/sh -c "sleep 1; exit 1"\nRestart=always\nRestartSec=1\n';
     await cluster.apply(
@@ -126,6 +129,11 @@ describe('Prometheus over a real cluster', () => {
       unitManifest('restarts.service', restarting),
       unitManifest('nowhere.service', '[Service]\nExecStart=/bin/sleep infinity\n', { placement: { machineMetadata: ['zone=mars'] } }),
     );
+    const repository = new GitRepository({ after: (run) => void undo.push(run as () => unknown) });
+    repository.write('synced.service', unitFile()).commit();
+    const spec = { url: repository.url, ref: { branch: 'main' } };
+    await cluster.apply(JSON.stringify({ apiVersion: 'flotilla.dev/v1', kind: 'GitSync', metadata: { name: 'shown' }, spec }));
+    await cluster.dev.mustCli(['wait', '--for=condition=Ready', 'gitsync/shown']);
     const socketPath = cluster.dev.servers[0]!.socket;
     watching = request({ socketPath, path: '/apis/flotilla.dev/v1/units?watch=true' }, (response) => response.resume());
     watching.on('error', () => undefined);
