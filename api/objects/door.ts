@@ -2,24 +2,23 @@
 import { randomUUID } from 'node:crypto';
 import { type Clock, type Random, systemClock } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
-import type { Compare, Store } from '../../runtime/store/store.js';
+import type { Store } from '../../runtime/store/store.js';
 import { StatusError } from '../resources/errors.js';
 import type { Keys } from '../resources/keys.js';
 import type { Kind } from '../resources/kinds.js';
-import { apiVersionOf } from '../resources/registry.js';
 import { unitTypes } from '../resources/unit-name.js';
-import { Admission, type Admitted, type Live } from './admission.js';
+import type { Admitted, Live } from './admission.js';
 import { type Candidate, readCandidate, readPatched } from './candidate.js';
 import { ConditionalWrites, type Decision } from './conditional-write.js';
-import { isObject, type JsonObject, sameJson, unsafeJson } from './json.js';
+import { Deletions, type Removed } from './deletion.js';
+import { Desk, joinedAs } from './desk.js';
+import { isObject, type JsonObject, unsafeJson } from './json.js';
 import { type Patch, patched } from './patch.js';
-import type { ClusterCache, DeleteOptions, Joined, ObjectDoor, ObjectWritten, WriteContext } from './ports.js';
-import { finalizersFor, followersOf, isAssignable, machinesOf, someOf, waitsFor } from './references.js';
-import { objectVersion, revisionSeen } from './resource-version.js';
-import { SchemaCheck } from './schema-check.js';
+import type { ClusterCache, DeleteOptions, ObjectDoor, ObjectWritten, WriteContext } from './ports.js';
+import { waitsFor } from './references.js';
 import type { SecretBox } from './secret-box.js';
 import { sealed, takeIn } from './secrets.js';
-import { badRequest, conflict, modified, notFound } from './status-errors.js';
+import { badRequest, notFound } from './status-errors.js';
 import { deleteOperations, putOperations, type WholeObject } from './storage.js';
 
 export interface ObjectDoorOptions {
@@ -44,19 +43,13 @@ export const doorLimits = {
 
 export const openObjectDoor = (options: ObjectDoorOptions): ObjectDoor => new Door(options);
 
-interface Desk {
-  readonly kind: Kind;
-  readonly schema: SchemaCheck;
-  readonly admission: Admission;
-}
-
 class Door implements ObjectDoor {
   private readonly desks: ReadonlyMap<string, Desk>;
   private readonly cache: ClusterCache;
   private readonly keys: Keys;
-  private readonly store: Pick<Store, 'commit'>;
   private readonly random: Random;
   private readonly writes: ConditionalWrites;
+  private readonly deletions: Deletions;
   private readonly secretBox: SecretBox | undefined;
 
   constructor({
@@ -72,16 +65,11 @@ class Door implements ObjectDoor {
   }: ObjectDoorOptions) {
     this.secretBox = secretBox;
     this.cache = cache;
-    this.store = store;
     this.keys = keys;
     this.random = random;
     this.writes = new ConditionalWrites({ cache, store, keys, ...(log ? { log } : {}) });
-    this.desks = new Map(
-      kinds.map((kind) => {
-        const schema = new SchemaCheck(kind);
-        return [kind.plural, { kind, schema, admission: new Admission({ kind, schema, cache, clock, uuid }) }];
-      }),
-    );
+    this.deletions = new Deletions({ cache, store, keys, writes: this.writes });
+    this.desks = new Map(kinds.map((kind) => [kind.plural, new Desk(kind, { cache, keys, clock, uuid })]));
   }
 
   async create(plural: string, body: unknown, context: WriteContext): Promise<ObjectWritten> {
@@ -139,107 +127,8 @@ class Door implements ObjectDoor {
     );
   }
 
-  async remove(plural: string, name: string, options: DeleteOptions, context: WriteContext): Promise<{ object: Joined; gone: boolean }> {
-    const desk = this.desk(plural, context);
-    if (this.writes.brokenRow(desk.kind, name)) return this.removeBroken(desk.kind, name, context);
-    const marked = await this.writes.run(desk.kind, name, context.fence, (live) => this.marking(desk, live, name, options, context));
-    if (marked.gone || context.dryRun) return marked;
-    // From here on nothing new can come to depend on it: whoever would compares its revision or sees the mark (decisions/0005).
-    return this.writes.run(desk.kind, name, context.fence, (live) => {
-      if (!live || live.object.metadata.uid !== marked.object.metadata.uid) return { done: { ...marked, gone: true } };
-      if (waitsFor(this.cache, desk.kind, live.row).length > 0) return { done: { object: live.joined, gone: false } };
-      return this.deleting(desk, live);
-    });
-  }
-
-  /** The first half of a deletion: the mark, or the whole of it where nothing can depend on the object. */
-  private marking(
-    desk: Desk,
-    live: Live | undefined,
-    name: string,
-    options: DeleteOptions,
-    context: WriteContext,
-  ): Decision<{ object: Joined; gone: boolean }> {
-    const { kind } = desk;
-    if (!live) throw notFound(kind, name);
-    this.checkDeletePreconditions(kind, live, options);
-    const { metadata } = live.object;
-    const isMarked = Boolean(metadata.deletionTimestamp);
-    const followers = isMarked ? [] : followersOf(this.cache, kind, name);
-    if (followers.length > 0) {
-      throw conflict(kind, name, `it is the template of ${someOf(followers, 'unit').join(', ')}: delete what follows it first`);
-    }
-    const finalizers = this.finalizersOf(live, options);
-    const isDecidedAnew = !sameJson(finalizers, metadata.finalizers ?? []);
-    const row = isDecidedAnew ? { ...live.row, value: { ...live.row.value, metadata: { ...metadata, finalizers } } } : live.row;
-    if (!isAssignable(kind) && waitsFor(this.cache, kind, row).length === 0) {
-      return context.dryRun ? { done: { object: live.joined, gone: true } } : this.deleting(desk, live, context);
-    }
-    // Zero seconds of grace, as kubectl's --force says it, tells the leader not to wait for machines that do not answer (SEMANTICS 8).
-    const forced = context.force === true && metadata.deletionGracePeriodSeconds !== 0;
-    if (isMarked && !forced && !isDecidedAnew) return { done: { object: live.joined, gone: false } };
-    const { finalizers: _before, ...kept } = metadata;
-    const object: WholeObject = {
-      ...live.object,
-      metadata: {
-        ...kept,
-        ...(finalizers.length > 0 ? { finalizers } : {}),
-        deletionTimestamp: metadata.deletionTimestamp ?? desk.admission.now(),
-        ...(context.force ? { deletionGracePeriodSeconds: 0 } : {}),
-        ...(live.managedFields.length > 0 ? { managedFields: [...live.managedFields] } : {}),
-      },
-    };
-    if (context.dryRun) return { done: { object: this.joinedAs(object, live.joined, live.joined.metadata.resourceVersion), gone: false } };
-    const stored = { ...live.row.value, metadata: object.metadata };
-    return {
-      write: {
-        compares: [this.unchanged(desk, live), ...this.guards(context)],
-        operations: putOperations(this.keys, kind, { stored }, false),
-      },
-      committed: (revision) => ({ object: this.seen(desk, object, live, revision), gone: false }),
-    };
-  }
-
-  private finalizersOf({ object: { metadata } }: Live, { propagationPolicy }: DeleteOptions): string[] {
-    const [dependent] = metadata.uid === undefined ? [] : this.cache.dependentsOf(metadata.uid);
-    return finalizersFor(metadata.finalizers ?? [], propagationPolicy, dependent !== undefined);
-  }
-
-  private deleting(desk: Desk, live: Live, context: WriteContext = { manager: '' }): Decision<{ object: Joined; gone: boolean }> {
-    const { kind } = desk;
-    const compares = [this.unchanged(desk, live), ...this.guards(context)];
-    return {
-      write: { compares, operations: deleteOperations(this.keys, kind, live.object.metadata.name) },
-      committed: () => ({ object: live.joined, gone: true }),
-    };
-  }
-
-  /** What cannot be read can still be thrown away, once nothing on a machine depends on it: nothing else would ever get rid of it. */
-  private removeBroken(kind: Kind, name: string, context: WriteContext): Promise<{ object: Joined; gone: boolean }> {
-    return this.writes.exclusively(kind, name, async (key) => {
-      const broken = this.writes.brokenRow(kind, name);
-      if (!broken) throw modified(kind, name);
-      const machines = isAssignable(kind) ? machinesOf(this.cache, name) : [];
-      if (machines.length > 0) throw conflict(kind, name, `it cannot be read, and is still on ${someOf(machines, 'machine').join(', ')}`);
-      if (!context.dryRun) {
-        const write = { compares: [{ key, modRevision: broken.modRevision }], operations: deleteOperations(this.keys, kind, name) };
-        const outcome = await this.store.commit(write, context.fence ? { fence: context.fence } : {});
-        if (!outcome.ok) throw modified(kind, name);
-        await this.writes.caughtUp(outcome.revision);
-      }
-      const metadata = { name, uid: '', resourceVersion: objectVersion(broken.modRevision) };
-      return { object: { apiVersion: apiVersionOf(kind), kind: kind.kind, metadata }, gone: true };
-    });
-  }
-
-  private checkDeletePreconditions(kind: Kind, { object, row }: Live, { uid, resourceVersion }: DeleteOptions): void {
-    const { name, uid: liveUid = '' } = object.metadata;
-    if (uid !== undefined && uid !== liveUid) {
-      throw conflict(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${liveUid}`);
-    }
-    if (resourceVersion === undefined || resourceVersion === '') return;
-    if (!/^\d{1,15}$/.test(resourceVersion)) throw badRequest('preconditions.resourceVersion is not one of ours');
-    if (row.modRevision > revisionSeen(Number(resourceVersion))) throw modified(kind, name);
+  remove(plural: string, name: string, options: DeleteOptions, context: WriteContext): Promise<Removed> {
+    return this.deletions.remove(this.desk(plural, context), name, options, context);
   }
 
   /** Stores what was admitted, or nothing when there is nothing new in it. The last finalizer that goes takes a marked object along. */
@@ -256,11 +145,11 @@ class Door implements ObjectDoor {
     if (live !== undefined && !changed) return { done: { ...result, object: live.joined, ownRevision: live.row.modRevision } };
     const isSecret = desk.kind.plural === 'secrets';
     const form = isSecret ? { stored: sealed(this.secretBox, shown.stored, clear, live?.row.value) } : shown;
-    if (dryRun) return { done: { ...result, object: this.joinedAs(object, live?.joined, live?.joined.metadata.resourceVersion) } };
+    if (dryRun) return { done: { ...result, object: joinedAs(object, live?.joined, live?.joined.metadata.resourceVersion) } };
 
     const { name, uid } = object.metadata;
-    const own = this.unchanged(desk, live, name);
-    const committed = (revision: number) => ({ ...result, object: this.seen(desk, object, live, revision), ownRevision: revision });
+    const own = desk.unchanged(live, name);
+    const committed = (revision: number) => ({ ...result, object: desk.seen(object, live, revision), ownRevision: revision });
     if (live !== undefined && object.metadata.deletionTimestamp && this.nothingHolds(desk, live, object)) {
       return { write: { compares: [own], operations: deleteOperations(this.keys, desk.kind, name) }, committed };
     }
@@ -271,7 +160,7 @@ class Door implements ObjectDoor {
     const puts = beginsToName && witness === undefined;
     return {
       write: {
-        compares: [own, ...compares, ...(witness ? [witness] : []), ...this.guards(context)],
+        compares: [own, ...compares, ...(witness ? [witness] : []), ...desk.guards(context)],
         operations: putOperations(this.keys, desk.kind, form, puts),
       },
       committed,
@@ -290,33 +179,6 @@ class Door implements ObjectDoor {
 
   private nothingHolds({ kind }: Desk, { row }: Live, { metadata }: WholeObject): boolean {
     return waitsFor(this.cache, kind, { ...row, value: { ...row.value, metadata } }).length === 0;
-  }
-
-  private unchanged({ kind }: Desk, live: Live | undefined, name = live?.object.metadata.name ?? ''): Compare {
-    return { key: this.keys.object(kind.plural, name), modRevision: live?.row.modRevision ?? 0 };
-  }
-
-  /** What was decided about another object holds only while that one is as it was. */
-  private guards({ onlyWhile }: WriteContext): Compare[] {
-    if (onlyWhile === undefined) return [];
-    const { plural, name, modRevision } = onlyWhile;
-    if (this.cache.object(plural, name)?.modRevision === modRevision) return [{ key: this.keys.object(plural, name), modRevision }];
-    throw new StatusError('Conflict', `${plural} ${JSON.stringify(name)} has changed meanwhile`, { kind: plural, name });
-  }
-
-  /** What was written, with the status that the cache has for it by now. */
-  private seen({ kind }: Desk, object: WholeObject, live: Live | undefined, revision: number): Joined {
-    const { name, uid } = object.metadata;
-    const joined = this.cache.joined(kind.plural, name);
-    if (joined !== undefined && this.cache.object(kind.plural, name)?.modRevision === revision) return joined;
-    // Somebody wrote it again already, or it is gone: the answer is still about this write.
-    return this.joinedAs(object, joined?.metadata.uid === uid ? joined : live?.joined, objectVersion(revision));
-  }
-
-  private joinedAs(object: WholeObject, from: Joined | undefined, resourceVersion: string | undefined): Joined {
-    const metadata = { ...object.metadata, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
-    // A dry run that would create has no version to show: clients tell by that (kubernetes-wire 9).
-    return { ...object, metadata, ...(from?.status === undefined ? {} : { status: from.status }) } as Joined;
   }
 
   private desk(plural: string, { manager }: WriteContext): Desk {
