@@ -11,6 +11,8 @@ export interface Member {
   readonly name: string;
   readonly index: number;
   readonly uid: string;
+  /** Of its own key, when it was seen to be the set's. */
+  readonly modRevision: number;
   readonly deleting: boolean;
   /** The template that it was last made to follow. */
   readonly templateHash: string | undefined;

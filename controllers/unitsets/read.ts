@@ -49,6 +49,7 @@ function memberOf(row: Row<StoredObject>, joined: Joined | undefined, index: num
     name,
     index,
     uid,
+    modRevision: row.modRevision,
     deleting: Boolean(deletionTimestamp),
     templateHash: annotations?.[templateHashAnnotation],
     isVerified,

@@ -217,13 +217,14 @@ class UnitSets {
     return this.#note(memory, unit, await this.options.door.apply('units', unit, body, { ...context, createOnly: true }));
   }
 
-  /** Conditional on the unit's own revision: it is still the set's. Forced: what the template says is the template's. */
-  async #update({ set, memory, facts, context }: Target, { name, uid }: Member): Promise<boolean> {
-    const { cache, door } = this.options;
+  /**
+   * Conditional on the revision at which the unit was seen to be the set's: many are written before it, and its owner may have let go of it
+   * meanwhile. Forced: what the template says is the template's.
+   */
+  async #update({ set, memory, facts, context }: Target, { name, uid, modRevision }: Member): Promise<boolean> {
     const { metadata, ...manifest } = memberManifest(set, name, facts.templateHash);
-    const resourceVersion = objectVersion(cache.object('units', name)?.modRevision ?? 0);
-    const body = { ...manifest, metadata: { ...metadata, uid, resourceVersion } };
-    return this.#note(memory, name, await door.apply('units', name, body, { ...context, force: true }));
+    const body = { ...manifest, metadata: { ...metadata, uid, resourceVersion: objectVersion(modRevision) } };
+    return this.#note(memory, name, await this.options.door.apply('units', name, body, { ...context, force: true }));
   }
 
   #note(memory: Memory, unit: string, { changed, ownRevision }: ObjectWritten): boolean {
@@ -231,8 +232,10 @@ class UnitSets {
     return changed;
   }
 
-  #delete({ context }: Target, { name, uid }: Member): Promise<{ object: Joined }> {
-    return this.options.door.remove('units', name, { uid, propagationPolicy: 'Background' }, context);
+  /** On the same condition: a unit that was taken out of the set in time stays. */
+  #delete({ context }: Target, { name, uid, modRevision }: Member): Promise<{ object: Joined }> {
+    const options = { uid, resourceVersion: objectVersion(modRevision), propagationPolicy: 'Background' } as const;
+    return this.options.door.remove('units', name, options, context);
   }
 
   #record({ metadata: { name, uid } }: UnitSet, what: string, units: readonly string[]): void {

@@ -238,3 +238,42 @@ test('deleted while it is being scaled up, a set leaves nothing behind', async (
   await sim.advance(10_000);
   assert.deepEqual([unitNames(sim), sim.cache.object('unitsets', 'web')], [[], undefined]);
 });
+
+/** Carries out `change` on each unit of the set between the set's look at its units and what it does to them. */
+function meanwhile(sim: SimCluster, unit: string, change: () => Promise<unknown>): void {
+  const { door: through } = sim.servers.at(-1)!;
+  const { apply, remove } = through;
+  const once = async (name: string) => {
+    if (name !== unit) return;
+    Object.assign(through, { apply, remove });
+    await change();
+  };
+  Object.assign(through, {
+    apply: async (...args: Parameters<typeof apply>) => {
+      await once(args[1]);
+      return apply.apply(through, args);
+    },
+    remove: async (...args: Parameters<typeof remove>) => {
+      await once(args[1]);
+      return remove.apply(through, args);
+    },
+  });
+}
+
+for (const [what, act] of [
+  ['changed', (sim: SimCluster) => applySet(sim, 'web', 2, { content: content(2) })],
+  ['scaled away', (sim: SimCluster) => scale(sim, 'web', 1)],
+] as const) {
+  test(`a unit that is taken out of its set just before it is ${what} is left as it is`, async (t) => {
+    const sim = await cluster(t);
+    await applySet(sim, 'web', 2);
+    await sim.advance(2_000);
+    const released = { type: 'merge', body: { metadata: { ownerReferences: null } } } as const;
+    meanwhile(sim, 'web@2.service', () => door(sim).patch('units', 'web@2.service', released, asUser));
+    await act(sim);
+    await sim.advance(5_000);
+    const { metadata, spec } = unitOf(sim, 'web@2.service');
+    assert.deepEqual([metadata.ownerReferences, metadata.deletionTimestamp], [undefined, undefined]);
+    assert.equal((spec as UnitSpec).content, content());
+  });
+}

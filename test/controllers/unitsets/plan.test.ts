@@ -23,6 +23,7 @@ function member(words: string): Member {
     name,
     index: Number(index),
     uid: `uid-${index}`,
+    modRevision: 1,
     deleting: traits.includes('going'),
     templateHash: traits.includes('old') ? 'before' : 'now',
     isVerified: !traits.includes('touched'),
