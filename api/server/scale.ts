@@ -87,8 +87,9 @@ export function scaleHandlers(ports: RestPorts, kind: Kind, scaleOf: ScaleOf) {
         const shown = scaleObject(live, scaleOf);
         const next = checkedScale(patched(shown as unknown as JsonObject, { type, body }));
         const version = member(next.metadata, 'resourceVersion');
-        // A number alone is meant whatever was there before; operations were meant for what was shown.
-        const isConditional = type === 'json' || version !== shown.metadata.resourceVersion;
+        // A number alone is meant whatever was there before; operations were meant for what was shown. A version that the client names
+        // counts also where it is the one shown: this server may be behind.
+        const isConditional = type === 'json' || member(member(body, 'metadata'), 'resourceVersion') !== undefined;
         try {
           return send(reply, await write(name, member(next.spec, 'replicas'), isConditional ? version : undefined, query));
         } catch (error) {

@@ -1,6 +1,7 @@
 /** The scale subresource as kubectl and autoscalers use it, and where it is announced. */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
+import { MemoryStore } from '../../../runtime/store/memory-store.js';
 import { type Rig, startRig } from './rig.js';
 
 const sets = '/apis/flotilla.dev/v1/unitsets';
@@ -58,6 +59,34 @@ test('scale: PUT as kubectl scale --current-replicas sends it is refused when th
   const stale = await put({ ...scale, spec: { replicas: 9 } });
   assert.deepEqual([stale.status, stale.json.reason], [409, 'Conflict']);
   assert.equal(await replicas(), 4);
+});
+
+test('scale: PATCH with a resourceVersion is refused when the set has changed, also by a server that does not know it yet', async () => {
+  const etcd = new MemoryStore();
+  const behind = etcd.peer();
+  const [first, second] = [await startRig({}, etcd.peer()), await startRig({}, behind)];
+  try {
+    await first.call('POST', sets, { body: manifest });
+    const { metadata } = (await second.get(`${web}/scale`)).json;
+    behind.faults.watchesCut = true;
+    await first.call('PATCH', `${web}/scale`, { headers: merge, body: { spec: { replicas: 5 } } });
+    const commit = behind.commit.bind(behind);
+    behind.commit = async (...write) => {
+      const outcome = await commit(...write);
+      behind.faults.watchesCut = false;
+      return outcome;
+    };
+    const { resourceVersion } = metadata;
+    const stale = await second.call('PATCH', `${web}/scale`, {
+      headers: merge,
+      body: { metadata: { resourceVersion }, spec: { replicas: 9 } },
+    });
+    assert.deepEqual([stale.status, stale.json.reason], [409, 'Conflict']);
+    assert.equal((await first.get(web)).json.spec.replicas, 5);
+  } finally {
+    await first.close();
+    await second.close();
+  }
 });
 
 test('scale: a JSON patch, and one whose test fails', async () => {
