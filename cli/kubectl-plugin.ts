@@ -40,7 +40,9 @@ export function splitWords(argv: readonly string[]): PluginWords {
     }
     const value = inline ?? argv[++at];
     if (value === undefined) throw usageError(`${flag}: expected a value`);
-    if (choosing.includes(flag)) kubectl.push(`${flag}=${value}`);
+    // kubectl's namespace, which means nothing here, and a number of lines to `logs`: nobody calls a namespace by a number.
+    if (flag === '-n' && /^\d+$/.test(value)) words.push(flag, value);
+    else if (choosing.includes(flag)) kubectl.push(`${flag}=${value}`);
     else if (serverFlags.includes(flag)) server = value;
   }
   return { kubectl, words, ...(server !== undefined && { server }) };
@@ -73,6 +75,13 @@ export function connectionOf(view: KubeconfigView, server: string | undefined): 
   if (cluster['insecure-skip-tls-verify'] === true) {
     throw usageError("the kubeconfig says insecure-skip-tls-verify: expected the cluster's CA instead, as flotilla kubeconfig writes it");
   }
+  const isCertified = user['client-certificate-data'] !== undefined;
+  const unknown = isCertified
+    ? undefined
+    : ['token', 'tokenFile', 'username', 'exec', 'auth-provider'].find((way) => user[way] !== undefined);
+  if (unknown !== undefined) {
+    throw usageError(`the kubeconfig says who you are by ${unknown}: expected a client certificate, as flotilla kubeconfig writes it`);
+  }
   const pem = (value: unknown): string | undefined => (typeof value === 'string' ? Buffer.from(value, 'base64').toString() : undefined);
   const ca = pem(cluster['certificate-authority-data']);
   const cert = pem(user['client-certificate-data']);
@@ -88,6 +97,7 @@ export async function runPlugin(argv: readonly string[], runProgram: (argv: read
   const directory = mkdtempSync(join(tmpdir(), 'kubectl-flotilla-'));
   const forget = () => rmSync(directory, { recursive: true, force: true });
   process.once('exit', forget);
+  onDeath(forget);
   const flags = (['ca', 'cert', 'key'] as const).flatMap((part) => {
     const pem = connection[part];
     if (pem === undefined) return [];
@@ -96,6 +106,20 @@ export async function runPlugin(argv: readonly string[], runProgram: (argv: read
     return [`--${part}-file=${file}`];
   });
   return await runProgram([`--endpoint=${connection.endpoint}`, ...flags, ...words]);
+}
+
+/** A signal that nobody else takes ends the process without an exit event: then `last` runs before it does. */
+function onDeath(last: () => void): void {
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    const take = () => {
+      // A verb that takes it ends in its own time, and by itself.
+      if (process.listenerCount(name) > 1) return;
+      last();
+      process.off(name, take);
+      process.kill(process.pid, name);
+    };
+    process.on(name, take);
+  }
 }
 
 function readKubeconfig(flags: readonly string[]): KubeconfigView {

@@ -1,4 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { CliError } from '../../cli/exit.js';
 import { connectionOf, splitWords } from '../../cli/kubectl-plugin.js';
@@ -9,6 +14,7 @@ for (const { argv, kubectl = [], server, words } of [
   { argv: ['get', 'units', '--context=a=b', '--user=x'], kubectl: ['--context=a=b', '--user=x'], words: ['get', 'units'] },
   { argv: ['-s', 'http://127.0.0.1:1', 'get', 'units'], server: 'http://127.0.0.1:1', words: ['get', 'units'] },
   { argv: ['get', 'units', '-n', 'default', '--namespace=x'], words: ['get', 'units'] },
+  { argv: ['logs', 'web.service', '-n', '5'], words: ['logs', 'web.service', '-n', '5'] },
   { argv: ['get', 'units', '-o=json', '--selector=a=b'], words: ['get', 'units', '-o=json', '--selector=a=b'] },
   { argv: ['cat', '--', '--context'], words: ['cat', '--', '--context'] },
 ]) {
@@ -41,6 +47,33 @@ for (const [what, wrong, message] of [
     { clusters: [{ cluster: { server: 'https://a', 'insecure-skip-tls-verify': true } }] },
     /expected the cluster's CA/,
   ],
+  ['a token', { ...view, users: [{ user: { token: 'secret' } }] }, /by token: expected a client certificate/],
 ] as const) {
   test(`a kubeconfig with ${what} is refused`, () => assert.throws(() => connectionOf(wrong, undefined), message));
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} leaves no key behind`, async (t) => {
+    const [bin, temporary] = [mkdtempSync(join(tmpdir(), 'plugin-bin-')), mkdtempSync(join(tmpdir(), 'plugin-tmp-'))];
+    t.after(() => {
+      for (const directory of [bin, temporary]) rmSync(directory, { recursive: true, force: true });
+    });
+    writeFileSync(join(bin, 'kubectl'), `#!/bin/sh\ncat <<'EOF'\n${JSON.stringify(view)}\nEOF\n`);
+    chmodSync(join(bin, 'kubectl'), 0o755);
+    const plugin = new URL('../../cli/kubectl-plugin.ts', import.meta.url).href;
+    const script = `
+      const { runPlugin } = await import(${JSON.stringify(plugin)});
+      await runPlugin([], (argv) => new Promise(() => { console.log(argv.join(' ')); setInterval(() => {}, 1_000); }));`;
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      env: { ...process.env, PATH: `${bin}:${process.env.PATH}`, TMPDIR: temporary },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = once(child, 'exit');
+    const [flags] = await Promise.race([once(child.stdout, 'data'), ended.then(() => assert.fail('it ended too early'))]);
+    const mine = () => readdirSync(temporary).filter((name) => name.startsWith('kubectl-flotilla-'));
+    assert.match(String(flags), /--key-file=/);
+    assert.equal(mine().length, 1);
+    child.kill(signal);
+    assert.deepEqual([(await ended)[1], mine()], [signal, []]);
+  });
 }
