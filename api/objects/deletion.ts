@@ -11,7 +11,7 @@ import type { ConditionalWrites, Decision } from './conditional-write.js';
 import { type Desk, joinedAs } from './desk.js';
 import { sameJson } from './json.js';
 import type { ClusterCache, DeleteOptions, Joined, WriteContext } from './ports.js';
-import { finalizersFor, followersOf, isAssignable, machinesOf, someOf, waitsFor } from './references.js';
+import { finalizersFor, followersOf, gainsDependents, isAssignable, machinesOf, someOf, waitsFor } from './references.js';
 import { objectVersion, revisionSeen } from './resource-version.js';
 import { badRequest, conflict, modified, notFound } from './status-errors.js';
 import { deleteOperations, putOperations, type WholeObject } from './storage.js';
@@ -34,13 +34,13 @@ export class Deletions {
 
   /** @throws StatusError */
   async remove(desk: Desk, name: string, options: DeleteOptions, context: WriteContext): Promise<Removed> {
-    if (this.ports.writes.brokenRow(desk.kind, name)) return this.removeBroken(desk.kind, name, context);
+    if (this.ports.writes.brokenRow(desk.kind, name)) return this.removeBroken(desk.kind, name, options, context);
     const marked = await this.ports.writes.run(desk.kind, name, context.fence, (live) => this.marking(desk, live, name, options, context));
     if (marked.gone || context.dryRun) return marked;
     // From here on nothing new can come to depend on it: whoever would compares its revision or sees the mark (decisions/0005).
     return this.ports.writes.run(desk.kind, name, context.fence, (live) => {
       if (!live || live.object.metadata.uid !== marked.object.metadata.uid) return { done: { ...marked, gone: true } };
-      if (waitsFor(this.ports.cache, desk.kind, live.row).length > 0) return { done: { object: live.joined, gone: false } };
+      if (waitsFor(this.ports.cache, desk.kind, this.asItStands(live)).length > 0) return { done: { object: live.joined, gone: false } };
       return this.deleting(desk, live);
     });
   }
@@ -56,10 +56,10 @@ export class Deletions {
     if (followers.length > 0) {
       throw conflict(kind, name, `it is the template of ${someOf(followers, 'unit').join(', ')}: delete what follows it first`);
     }
-    const finalizers = this.finalizersOf(live, options);
+    const finalizers = this.finalizersOf(kind, live, options);
     const isDecidedAnew = !sameJson(finalizers, metadata.finalizers ?? []);
     const row = isDecidedAnew ? { ...live.row, value: { ...live.row.value, metadata: { ...metadata, finalizers } } } : live.row;
-    if (!isAssignable(kind) && waitsFor(this.ports.cache, kind, row).length === 0) {
+    if (!gainsDependents(kind) && waitsFor(this.ports.cache, kind, row).length === 0) {
       return context.dryRun ? { done: { object: live.joined, gone: true } } : this.deleting(desk, live, context);
     }
     // Zero seconds of grace, as kubectl's --force says it, tells the leader not to wait for machines that do not answer (SEMANTICS 8).
@@ -87,9 +87,24 @@ export class Deletions {
     };
   }
 
-  private finalizersOf({ object: { metadata } }: Live, { propagationPolicy }: DeleteOptions): string[] {
+  private finalizersOf(kind: Kind, live: Live, { propagationPolicy }: DeleteOptions): string[] {
+    const { finalizers = [] } = live.object.metadata;
+    // Units of a set that nobody here has heard of yet are to be let go of as well.
+    const mayHave = kind.plural === 'unitsets' || this.hasDependents(live);
+    return finalizersFor(finalizers, propagationPolicy, mayHave);
+  }
+
+  private hasDependents({ object: { metadata } }: Live): boolean {
     const [dependent] = metadata.uid === undefined ? [] : this.ports.cache.dependentsOf(metadata.uid);
-    return finalizersFor(metadata.finalizers ?? [], propagationPolicy, dependent !== undefined);
+    return dependent !== undefined;
+  }
+
+  /** Without dependents there is nobody to tell what becomes of them, and nothing to wait for on that account. */
+  private asItStands(live: Live): Live['row'] {
+    const { row } = live;
+    if (this.hasDependents(live)) return row;
+    const { finalizers = [], ...metadata } = row.value.metadata;
+    return { ...row, value: { ...row.value, metadata: { ...metadata, finalizers: finalizersFor(finalizers, 'Background', false) } } };
   }
 
   private deleting(desk: Desk, live: Live, context: WriteContext = { manager: '' }): Decision<Removed> {
@@ -102,10 +117,14 @@ export class Deletions {
   }
 
   /** What cannot be read can still be thrown away, once nothing on a machine depends on it: nothing else would ever get rid of it. */
-  private removeBroken(kind: Kind, name: string, context: WriteContext): Promise<Removed> {
+  private removeBroken(kind: Kind, name: string, options: DeleteOptions, context: WriteContext): Promise<Removed> {
     return this.ports.writes.exclusively(kind, name, async (key) => {
       const broken = this.ports.writes.brokenRow(kind, name);
       if (!broken) throw modified(kind, name);
+      // What is asked for has to be known before it can be promised.
+      if (options.uid !== undefined) throw conflict(kind, name, 'it cannot be read, so nobody knows whether it has that uid');
+      if (options.propagationPolicy === 'Orphan') throw conflict(kind, name, 'it cannot be read, so what it owns cannot be let go of');
+      this.checkVersion(kind, name, broken.modRevision, options);
       const machines = isAssignable(kind) ? machinesOf(this.ports.cache, name) : [];
       if (machines.length > 0) throw conflict(kind, name, `it cannot be read, and is still on ${someOf(machines, 'machine').join(', ')}`);
       if (!context.dryRun) {
@@ -119,13 +138,18 @@ export class Deletions {
     });
   }
 
-  private checkDeletePreconditions(kind: Kind, { object, row }: Live, { uid, resourceVersion }: DeleteOptions): void {
+  private checkDeletePreconditions(kind: Kind, { object, row }: Live, options: DeleteOptions): void {
+    const { uid } = options;
     const { name, uid: liveUid = '' } = object.metadata;
     if (uid !== undefined && uid !== liveUid) {
       throw conflict(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${liveUid}`);
     }
+    this.checkVersion(kind, name, row.modRevision, options);
+  }
+
+  private checkVersion(kind: Kind, name: string, modRevision: number, { resourceVersion }: DeleteOptions): void {
     if (resourceVersion === undefined || resourceVersion === '') return;
     if (!/^\d{1,15}$/.test(resourceVersion)) throw badRequest('preconditions.resourceVersion is not one of ours');
-    if (row.modRevision > revisionSeen(Number(resourceVersion))) throw modified(kind, name);
+    if (modRevision > revisionSeen(Number(resourceVersion))) throw modified(kind, name);
   }
 }

@@ -100,5 +100,11 @@ export function someOf(names: readonly string[], what: string): string[] {
   return names.length > maxNamed ? [...named, `${names.length - maxNamed} more`] : named;
 }
 
-/** Assignments can exist for objects of this kind: one that is deleted must be marked before anybody can be sure that there is none. */
+/** Assignments can exist for objects of this kind. */
 export const isAssignable = (kind: Kind): boolean => kind.plural === 'units';
+
+/**
+ * The leader makes what depends on objects of this kind, and another server may not have heard of it yet: one that is deleted must be marked
+ * before anybody can be sure that there is nothing.
+ */
+export const gainsDependents = (kind: Kind): boolean => isAssignable(kind) || kind.plural === 'unitsets';

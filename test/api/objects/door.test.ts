@@ -765,6 +765,23 @@ describe('door: delete', () => {
     assert.ok((await door.remove('units', 'a.service', {}, kubectl)).gone);
     await door.create('units', unit('a.service'), kubectl);
   });
+
+  for (const [what, options, message] of [
+    ['a uid', { uid: 'x' }, /nobody knows whether it has that uid/],
+    ['an earlier version', { resourceVersion: '2' }, /has been modified/],
+    ['that its units stay', { propagationPolicy: 'Orphan' }, /what it owns cannot be let go of/],
+  ] as const) {
+    test(`what cannot be read is not thrown away on the condition of ${what}`, async (t) => {
+      const { door, store, cache } = await openServer(t);
+      const key = keys.object('unitsets', 'web');
+      const outcome = await store.commit({ compares: [{ key, modRevision: 0 }], operations: [{ do: 'put', key, value: 'garbage' }] });
+      await cache.untilRevision(outcome.revision);
+      await refused(door.remove('unitsets', 'web', options, kubectl), 'Conflict', message);
+      assert.ok(cache.broken.has(key));
+      const resourceVersion = String(2 * outcome.revision);
+      assert.ok((await door.remove('unitsets', 'web', { resourceVersion }, kubectl)).gone);
+    });
+  }
 });
 
 describe('door: when the store misbehaves', () => {

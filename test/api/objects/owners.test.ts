@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { Dependents } from '../../../api/objects/dependents.js';
 import type { ObjectDoor, StoredObject } from '../../../api/objects/ports.js';
 import { finalizersFor } from '../../../api/objects/references.js';
+import { MemoryStore } from '../../../runtime/store/memory-store.js';
 import { as, content, openServer, refused, unit } from './door-rig.js';
 
 const kubectl = as('kubectl');
@@ -39,6 +40,50 @@ test('an object without dependents goes at once, whatever is asked for them', as
     assert.equal((await door.remove('machines', id, { propagationPolicy }, kubectl)).gone, true, propagationPolicy);
   }
 });
+
+const set = {
+  apiVersion: 'flotilla.dev/v1',
+  kind: 'UnitSet',
+  metadata: { name: 'web' },
+  spec: { template: { spec: { content: content() } } },
+};
+
+test('a set without units goes at once, whatever is asked for them', async (t) => {
+  const { door, cache } = await openServer(t);
+  for (const propagationPolicy of ['Background', 'Foreground', 'Orphan'] as const) {
+    await door.create('unitsets', set, kubectl);
+    assert.equal((await door.remove('unitsets', 'web', { propagationPolicy }, kubectl)).gone, true, propagationPolicy);
+    assert.equal(cache.object('unitsets', 'web'), undefined);
+  }
+});
+
+for (const [propagationPolicy, finalizers] of [
+  ['Orphan', ['orphan']],
+  ['Background', undefined],
+] as const) {
+  test(`${propagationPolicy}: also units are told that the server has not heard of which is asked to delete their set`, async (t) => {
+    const etcd = new MemoryStore();
+    const behind = etcd.peer();
+    const [leader, other] = [await openServer(t, etcd.peer()), await openServer(t, behind)];
+    const { object } = await leader.door.create('unitsets', set, kubectl);
+    const { modRevision } = leader.cache.object('unitsets', 'web')!;
+    await other.cache.untilRevision(modRevision);
+    behind.faults.watchesCut = true;
+    const ownerReferences = [{ apiVersion: 'flotilla.dev/v1', kind: 'UnitSet', name: 'web', uid: object.metadata.uid, controller: true }];
+    const onlyWhile = { plural: 'unitsets', name: 'web', modRevision };
+    const manifest = unit('web@1.service', { content: content() }, { ownerReferences });
+    await leader.door.apply('units', 'web@1.service', manifest, as('controller', { onlyWhile }));
+    const commit = behind.commit.bind(behind);
+    behind.commit = async (...write) => {
+      const outcome = await commit(...write);
+      behind.faults.watchesCut = false;
+      return outcome;
+    };
+    const { gone, object: marked } = await other.door.remove('unitsets', 'web', { propagationPolicy }, kubectl);
+    assert.deepEqual([gone, marked.metadata.finalizers], [false, finalizers]);
+    assert.ok(other.cache.object('unitsets', 'web')?.value.metadata.deletionTimestamp);
+  });
+}
 
 test('an object with dependents is marked, and goes once they have been told', async (t) => {
   const { door, cache } = await openServer(t);
