@@ -71,7 +71,7 @@ export function ownedBy(cache: Pick<ClusterCache, 'objects'>, name: string): rea
  * the store is away, or the leadership lost, ends the run.
  */
 export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOptions): Promise<Applied> {
-  const { door, cache, fence, dryRun = false } = options;
+  const { door, fence, dryRun = false } = options;
   // What the repository says counts: whoever else set a field of it loses it, and is told so by the drift that was corrected.
   const context: WriteContext = { manager: gitSyncManager(gitSync), force: true, dryRun, ...(fence ? { fence } : {}) };
   const created: string[] = [];
@@ -98,7 +98,8 @@ export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOp
         if (written.created) created.push(id);
         else if (written.changed) changed.push(id);
         else unchanged++;
-        revisions.set(id, cache.object(kind.plural, object.metadata.name)?.modRevision ?? 0);
+        // Not what the cache has by now: whoever wrote it since has made drift.
+        revisions.set(id, written.ownRevision ?? 0);
       });
     });
   }

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ObjectDoor } from '../../../api/objects/ports.js';
+import { kindByPlural } from '../../../api/resources/registry.js';
+import { carryOut } from '../../../controllers/gitsync/apply.js';
+import type { SyncPlan } from '../../../controllers/gitsync/plan.js';
+import { as, content, openServer, unit } from '../../api/objects/door-rig.js';
+
+test('what somebody writes just after the apply is not taken for what the apply left', async (t) => {
+  const { door, cache } = await openServer(t);
+  let own = 0;
+  const raced = {
+    apply: async (...given: Parameters<ObjectDoor['apply']>) => {
+      const written = await door.apply(...given);
+      own = cache.object('units', 'a.service')!.modRevision;
+      const spec = { content: content('/bin/other') };
+      await door.patch('units', 'a.service', { type: 'merge', body: { spec } }, as('somebody'));
+      return written;
+    },
+  } as ObjectDoor;
+  const document = { kind: kindByPlural('units')!, object: unit('a.service'), file: 'a.yaml' };
+  const plan: SyncPlan = { apply: [[document]], inventory: [], conflicts: [], blocked: [], prune: [], release: [], held: [] };
+  const { revisions } = await carryOut(plan, 'prod', { door: raced, cache });
+  assert.deepEqual([...revisions], [['unit/a.service', own]]);
+  assert.notEqual(cache.object('units', 'a.service')!.modRevision, own);
+});
