@@ -3,14 +3,22 @@ import { z } from 'zod';
 import type { FieldError } from './errors.js';
 import type { Kind } from './kinds.js';
 import { apiVersion, type FlotillaObject, group, ObjectMeta, version } from './meta.js';
+import { validateMeta } from './meta-validation.js';
 import { isBase64, isMask, type Secret, SecretFields, secretKeyPattern, secretLimits } from './secret.js';
 import { humanAge } from './table.js';
 
 const keysOf = ({ data, stringData }: Secret): string[] => [...new Set([...Object.keys(data ?? {}), ...Object.keys(stringData ?? {})])];
 
+/** As Kubernetes has it: a step of a URL, and a word in the messages of whoever looks for it. */
+const secretName = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
+
 function validate(object: FlotillaObject): FieldError[] {
   const secret = object as Secret;
-  const errors: FieldError[] = [];
+  const errors = validateMeta(secret.metadata);
+  if (!secretName.test(secret.metadata.name)) {
+    const message = 'must be at most 253 lower-case letters, digits, "-" and ".", with a letter or digit at both ends';
+    errors.push({ field: 'metadata.name', message });
+  }
   const keys = keysOf(secret);
   if (keys.length > secretLimits.maxKeys) {
     errors.push({ field: 'data', message: `Too many: ${keys.length} keys, at most ${secretLimits.maxKeys}` });

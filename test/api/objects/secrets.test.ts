@@ -125,6 +125,16 @@ test('a value that is wrong is named by its key and not quoted', async (t) => {
   }
 });
 
+for (const [what, metadata, message] of [
+  ['name', { name: 'DB password' }, /metadata\.name: must be at most 253 lower-case letters/],
+  ['label', { labels: { app: 'a,b' } }, /metadata\.labels\.app: a value cannot contain ","/],
+] as const) {
+  test(`a ${what} that no other kind takes is refused here, too`, async (t) => {
+    const { door } = await open(t);
+    await refused(door.create('secrets', secret({}, metadata), as('me')), 'Invalid', message);
+  });
+}
+
 test('without a key nothing is stored, and what is there is not shown as if it were lost', async (t) => {
   const { store, apply } = await open(t);
   await apply({ stringData: { password: 'one' } });
