@@ -15,6 +15,9 @@ export interface CoreDoorPorts {
   readonly nodes: Projection;
 }
 
+/** Races that one change of a node may lose before its caller is told. */
+const maxAttempts = 5;
+
 /** Only what `kindRoutes` lets through gets here: changes of nodes and the removal of pods. */
 export class CoreDoor implements ObjectDoor {
   constructor(
@@ -39,20 +42,27 @@ export class CoreDoor implements ObjectDoor {
   patch = (_plural: string, name: string, patch: Patch, context: WriteContext): Promise<ObjectWritten> =>
     this.#change(name, (node) => patched(node, patch), context);
 
+  /** What is asked for was made out on the node as it is seen here: it is written over that one, and made out anew when it has changed. */
   async #change(name: string, change: (node: JsonObject) => unknown, context: WriteContext): Promise<ObjectWritten> {
     const { cache, door, nodes } = this.ports;
-    const node = cache.joined(nodeKind.plural, name);
-    const machine = nodes.storedName(name);
-    if (!node || machine === undefined) throw notFound(nodeKind, name);
-    const { errors, patch } = machinePatch(node as unknown as JsonObject, change(node as unknown as JsonObject));
-    if (errors.length > 0) throw invalid(nodeKind, name, errors);
-    const written = await door.patch(nodes.of, machine, { type: 'merge', body: patch }, context);
-    return { ...written, object: nodes.view(written.object as Joined) ?? node };
+    for (let attempt = 1; ; attempt++) {
+      const node = cache.joined(nodeKind.plural, name);
+      const machine = nodes.storedName(name);
+      if (!node || machine === undefined) throw notFound(nodeKind, name);
+      const { errors, patch } = machinePatch(node as unknown as JsonObject, change(node as unknown as JsonObject));
+      if (errors.length > 0) throw invalid(nodeKind, name, errors);
+      try {
+        const written = await door.patch(nodes.of, machine, { type: 'merge', body: patch }, context);
+        return { ...written, object: nodes.view(written.object as Joined) ?? node };
+      } catch (error) {
+        const isRace = error instanceof StatusError && error.reason === 'Conflict';
+        const isOurVersion = part(patch, 'metadata').resourceVersion === node.metadata.resourceVersion;
+        if (!isRace || !isOurVersion || attempt === maxAttempts) throw error;
+      }
+    }
   }
 }
 
-/** Fields of a node's metadata that say something about the object, not about the node. */
-const preconditions = ['resourceVersion', 'uid'] as const;
 const changeable =
   'of a node only labels, annotations, spec.unschedulable and spec.taints can be changed: all else is what its machine says';
 
@@ -75,12 +85,13 @@ export function machinePatch(node: JsonObject, wanted: unknown): { readonly erro
   if (labels?.[machineLabel] === null) delete labels[machineLabel];
   if (labels && machineLabel in labels) forbid(`metadata.labels[${machineLabel}]`);
   const annotations = difference(part(metadata, 'annotations'), part(newMetadata, 'annotations'));
-  const conditions = preconditions.filter((field) => newMetadata[field] !== undefined && newMetadata[field] !== metadata[field]);
   return {
     errors,
     patch: {
       metadata: {
-        ...Object.fromEntries(conditions.map((field) => [field, newMetadata[field]])),
+        // Lists are written as a whole: only over the node that they were made out on.
+        resourceVersion: newMetadata.resourceVersion ?? metadata.resourceVersion,
+        ...(newMetadata.uid === undefined ? {} : { uid: newMetadata.uid }),
         ...(labels ? { labels } : {}),
         ...(annotations ? { annotations } : {}),
       },

@@ -99,6 +99,28 @@ describe('nodes and pods', () => {
     assert.equal(stale.json.reason, 'Conflict');
   });
 
+  test('of taints that are added at the same time none is lost', async () => {
+    const keys = ['a', 'b', 'c', 'd'];
+    const set = await rig.call('PATCH', `${nodes}/web-1`, {
+      type: merge,
+      body: { spec: { taints: [{ key: 'x', effect: 'NoSchedule' }] } },
+    });
+    assert.equal(set.status, 200, set.text);
+    const answers = await Promise.all(
+      keys.map((key) => {
+        const body = [{ op: 'add', path: '/spec/taints/-', value: { key, effect: 'NoSchedule' } }];
+        return rig.call('PATCH', `${nodes}/web-1`, { type: 'application/json-patch+json', body });
+      }),
+    );
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      keys.map(() => 200),
+    );
+    const { spec } = (await rig.get(`${nodes}/web-1`)).json;
+    assert.deepEqual(spec.taints.map(({ key }: { key: string }) => key).sort(), ['a', 'b', 'c', 'd', 'x']);
+    await rig.call('PATCH', `${nodes}/web-1`, { type: merge, body: { spec: { taints: null } } });
+  });
+
   test('nothing else about a node or a pod can be changed, and the answer says what can', async () => {
     const wrong = await rig.call('PATCH', `${nodes}/web-1`, { type: merge, body: { spec: { podCIDR: '10.0.0.0/8' } } });
     assert.deepEqual([wrong.status, wrong.json.details.causes[0].field], [422, 'spec.podCIDR']);
