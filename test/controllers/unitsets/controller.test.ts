@@ -239,7 +239,7 @@ test('deleted while it is being scaled up, a set leaves nothing behind', async (
   assert.deepEqual([unitNames(sim), sim.cache.object('unitsets', 'web')], [[], undefined]);
 });
 
-/** Carries out `change` on each unit of the set between the set's look at its units and what it does to them. */
+/** Carries out `change` when the set is about to write to `unit`: after its look at all of its units. */
 function meanwhile(sim: SimCluster, unit: string, change: () => Promise<unknown>): void {
   const { door: through } = sim.servers.at(-1)!;
   const { apply, remove } = through;
@@ -260,16 +260,17 @@ function meanwhile(sim: SimCluster, unit: string, change: () => Promise<unknown>
   });
 }
 
-for (const [what, act] of [
-  ['changed', (sim: SimCluster) => applySet(sim, 'web', 2, { content: content(2) })],
-  ['scaled away', (sim: SimCluster) => scale(sim, 'web', 1)],
+for (const [what, written, act] of [
+  // The new unit is made first.
+  ['changed', 'web@3.service', (sim: SimCluster) => applySet(sim, 'web', 3, { content: content(2) })],
+  ['scaled away', 'web@2.service', (sim: SimCluster) => scale(sim, 'web', 1)],
 ] as const) {
   test(`a unit that is taken out of its set just before it is ${what} is left as it is`, async (t) => {
     const sim = await cluster(t);
     await applySet(sim, 'web', 2);
     await sim.advance(2_000);
     const released = { type: 'merge', body: { metadata: { ownerReferences: null } } } as const;
-    meanwhile(sim, 'web@2.service', () => door(sim).patch('units', 'web@2.service', released, asUser));
+    meanwhile(sim, written, () => door(sim).patch('units', 'web@2.service', released, asUser));
     await act(sim);
     await sim.advance(5_000);
     const { metadata, spec } = unitOf(sim, 'web@2.service');

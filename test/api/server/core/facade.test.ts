@@ -106,12 +106,19 @@ describe('nodes and pods', () => {
       body: { spec: { taints: [{ key: 'x', effect: 'NoSchedule' }] } },
     });
     assert.equal(set.status, 200, set.text);
+    // Slow enough that all of them are made out on the same node.
+    const commit = rig.store.commit.bind(rig.store);
+    rig.store.commit = async (...write) => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return commit(...write);
+    };
     const answers = await Promise.all(
       keys.map((key) => {
         const body = [{ op: 'add', path: '/spec/taints/-', value: { key, effect: 'NoSchedule' } }];
         return rig.call('PATCH', `${nodes}/web-1`, { type: 'application/json-patch+json', body });
       }),
     );
+    rig.store.commit = commit;
     assert.deepEqual(
       answers.map(({ status }) => status),
       keys.map(() => 200),
