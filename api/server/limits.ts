@@ -17,6 +17,8 @@ export interface ServerLimits {
   readonly maxWatchesPerIdentity: number;
   /** Bytes that a watch may have waiting for a client that does not read; beyond, it is cut. */
   readonly maxWatchBacklogBytes: number;
+  /** How long a watch that is being told the initial state waits for a client that takes nothing; it keeps that state in memory meanwhile. */
+  readonly maxInitialStallMs: number;
   readonly bookmarkEveryMs: number;
   /** A watch that asks for no timeout ends after this, or up to twice this: clients reconnect spread out. */
   readonly watchTimeoutMs: number;
@@ -54,6 +56,7 @@ export const defaultLimits: ServerLimits = {
   maxWatches: 5_000,
   maxWatchesPerIdentity: 2_000,
   maxWatchBacklogBytes: 16 * MiB,
+  maxInitialStallMs: minutes,
   bookmarkEveryMs: minutes,
   watchTimeoutMs: 30 * minutes,
   freshnessTimeoutMs: 3_000,

@@ -130,9 +130,12 @@ export async function runWatch(
     sink.write([eventLine('ADDED', renderEventObject(kind, object, as, viewOf(ports), withColumns))]);
     withColumns = false;
     if (sink.backlogBytes > initialHighWaterBytes) {
-      await sink.drained();
+      const wait = await untilTaken(sink, clock, limits.maxInitialStallMs, closing);
       if (gone.aborted) return 'client';
-      if (closing.aborted) break;
+      // Half a state must not be followed by the bookmark that ends a whole one, nor by changes to objects that were never shown.
+      if (wait === 'slow') sink.cut();
+      else if (wait === 'closing') sink.end();
+      if (wait !== 'taken') return wait;
     }
   }
   if (start.initial && options.sendInitialEvents === true && options.allowWatchBookmarks) {
@@ -214,3 +217,18 @@ export async function runWatch(
 
 /** The initial state waits for the client beyond this. */
 const initialHighWaterBytes = 1024 * 1024;
+
+/** Resolves once the client has taken what was written; says why when nobody waits for that any longer. */
+const untilTaken = (sink: WatchSink, clock: Clock, limitMs: number, closing: AbortSignal): Promise<'taken' | 'slow' | 'closing'> =>
+  new Promise((resolve) => {
+    const done = (how: 'taken' | 'slow' | 'closing'): void => {
+      cancel();
+      closing.removeEventListener('abort', onClosing);
+      resolve(how);
+    };
+    const onClosing = () => done('closing');
+    const cancel = clock.after(limitMs, () => done('slow'));
+    closing.addEventListener('abort', onClosing);
+    if (closing.aborted) onClosing();
+    void sink.drained().then(() => done('taken'));
+  });

@@ -8,6 +8,7 @@ import { listAll } from '../listing.js';
 import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';
 import { complain, printLine, say } from '../output.js';
+import { slidingWindow } from '../sliding-window.js';
 
 export interface ApplyOptions {
   readonly filename: readonly string[];
@@ -19,8 +20,8 @@ export interface ApplyOptions {
   readonly fieldManager: string;
 }
 
-/** Applies at a time; the server groups them into few transactions. */
-const parallel = 32;
+/** Applies in flight; the server groups them into few transactions. */
+const window = 64;
 
 export const applyType = 'application/apply-patch+yaml';
 
@@ -127,8 +128,8 @@ async function prune(context: Context, documents: readonly ManifestDocument[], o
 }
 
 /**
- * Runs `work` on up to `parallel` items at a time and tells `done` in the items' order. An instance may name a template of the same batch,
- * so templates go first and are waited for.
+ * Applies the documents and tells `done` in their order. An instance may name a template of the same batch, so templates go first and are
+ * waited for.
  */
 async function inOrder(
   documents: readonly ManifestDocument[],
@@ -136,20 +137,12 @@ async function inOrder(
   done: (document: ManifestDocument, outcome: string | Error) => void,
 ): Promise<void> {
   const isTemplate = ({ object }: ManifestDocument) => object.kind === 'Unit' && /@\.[a-z]+$/.test(object.metadata.name);
+  const outcomeOf = (document: ManifestDocument): Promise<string | Error> =>
+    work(document).catch((error: unknown) => {
+      if (error instanceof CliError) return error;
+      throw error;
+    });
   for (const group of [documents.filter(isTemplate), documents.filter((document) => !isTemplate(document))]) {
-    for (let at = 0; at < group.length; at += parallel) {
-      const slice = group.slice(at, at + parallel);
-      const outcomes = await Promise.all(
-        slice.map((document) =>
-          work(document).catch((error: unknown) => {
-            if (error instanceof CliError) return error;
-            throw error;
-          }),
-        ),
-      );
-      slice.forEach((document, index) => {
-        done(document, outcomes[index]!);
-      });
-    }
+    await slidingWindow(group, window, outcomeOf, done);
   }
 }

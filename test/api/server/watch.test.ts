@@ -42,7 +42,7 @@ function rig(query: string, as: Representation = { form: 'object' }) {
     type: string;
     object: { metadata: Record<string, unknown>; code?: number; rows?: unknown[]; columnDefinitions?: unknown };
   }[] = [];
-  const seen = { ended: false, cut: false, from: Number.NaN, unsubscribed: 0, reading: true };
+  const seen = { ended: false, cut: false, from: Number.NaN, unsubscribed: 0, reading: true, stalled: false };
   let backlogBytes = 0;
   let listener: Parameters<WatchHub['watch']>[2] | undefined;
   const hub = {
@@ -67,6 +67,7 @@ function rig(query: string, as: Representation = { form: 'object' }) {
       return backlogBytes;
     },
     async drained() {
+      if (seen.stalled) return new Promise<void>(() => {});
       backlogBytes = 0;
     },
     end() {
@@ -76,7 +77,8 @@ function rig(query: string, as: Representation = { form: 'object' }) {
       seen.cut = true;
     },
   };
-  const cache = { revision: 6, joinedAll: () => [blue] } as unknown as ClusterCache;
+  const state = [blue];
+  const cache = { revision: 6, joinedAll: () => state } as unknown as ClusterCache;
   const limits = { ...defaultLimits, maxWatchBacklogBytes: 2_000 };
   const gone = new AbortController();
   const closing = new AbortController();
@@ -95,6 +97,7 @@ function rig(query: string, as: Representation = { form: 'object' }) {
   return {
     clock,
     hub,
+    state,
     lines,
     seen,
     gone,
@@ -206,6 +209,38 @@ test('watch: a client that does not read is cut, and what comes after is not kep
   assert.equal(await end, 'slow');
   assert.deepEqual([watch.seen.cut, watch.seen.ended, watch.seen.unsubscribed], [true, false, 1]);
   assert.ok(watch.lines.length < 20, `${watch.lines.length} lines were kept`);
+});
+
+/** A state of many MiB, told to a client that takes none of it. */
+function stalledWatchList() {
+  const watch = rig('sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true');
+  const note = 'x'.repeat(100_000);
+  watch.state.push(...Array.from({ length: 100 }, () => ({ ...blue, metadata: { ...blue.metadata, annotations: { note } } })));
+  watch.seen.reading = false;
+  watch.seen.stalled = true;
+  return watch;
+}
+
+test('watch list: of a client that takes nothing the server keeps a MiB, and cuts it after a minute', async () => {
+  const watch = stalledWatchList();
+  const end = watch.run();
+  await watch.clock.advance(watch.limits.maxInitialStallMs - 1);
+  assert.ok(watch.lines.length < 15, `${watch.lines.length} of 101 lines were written`);
+  assert.equal(watch.seen.cut, false);
+  await watch.clock.advance(1);
+  assert.equal(await end, 'slow');
+  assert.deepEqual([watch.seen.cut, watch.seen.ended, watch.clock.waiting], [true, false, 0]);
+  assert.ok(!watch.types().includes('BOOKMARK'));
+});
+
+test('watch list: a server that goes down does not wait for it, and does not call half a state whole', async () => {
+  const watch = stalledWatchList();
+  const end = watch.run();
+  await settle();
+  watch.closing.abort();
+  assert.equal(await end, 'closing');
+  assert.deepEqual([watch.seen.ended, watch.clock.waiting], [true, 0]);
+  assert.ok(!watch.types().includes('BOOKMARK'));
 });
 
 test('watch: what the hub replays does not count against a client that just came back', async () => {
