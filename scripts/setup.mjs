@@ -2,7 +2,7 @@
 // before it does, installs nothing that is there, starts none of the services that it installs.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const top = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -47,13 +47,13 @@ export function checkNode() {
   if (major < 20) fail(`Node ${process.versions.node} is too old: version 20 or newer is needed`);
 }
 
-/** Installs node_modules when it is missing or older than the lock file. */
-export function ensureNpmPackages() {
-  const lock = join(top, 'package-lock.json');
-  const installed = join(top, 'node_modules/.package-lock.json');
+/** Installs the node_modules of a folder when it is missing or older than the lock file. */
+export function ensureNpmPackages(folder = top) {
+  const lock = join(folder, 'package-lock.json');
+  const installed = join(folder, 'node_modules/.package-lock.json');
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
-  say('flotilla: installing npm packages (npm ci)');
-  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: top, stdio: ['ignore', 2, 2] });
+  say(`flotilla: installing npm packages (npm ci${folder === top ? '' : ` in ${relative(top, folder)}`})`);
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder, stdio: ['ignore', 2, 2] });
   if (status !== 0) fail('npm ci failed; what it said stands above');
 }
 

@@ -7,6 +7,8 @@ import { checkNode, ensureDebianPackages, ensureNpmPackages, testPackages, top }
 
 checkNode();
 ensureNpmPackages();
+// Other people's clients, 72 MB that nobody but the tests needs.
+ensureNpmPackages(join(top, 'test/clients'));
 ensureDebianPackages(testPackages);
 const { build } = await import('./build.mjs');
 await build();
@@ -15,6 +17,7 @@ let passed = 0;
 let failed = 0;
 for (const [what, command, args] of [
   ['types', 'tsc', ['-p', 'tsconfig.json']],
+  ['types of test/clients', 'tsc', ['-p', 'test/clients']],
   ['lint', 'biome', ['check', '.', '--diagnostic-level=warn']],
 ]) {
   const { status, stdout, stderr } = spawnSync(join(top, 'node_modules/.bin', command), args, { cwd: top, encoding: 'utf8' });

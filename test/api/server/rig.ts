@@ -110,6 +110,14 @@ export async function startRig(options: Partial<AppOptions> = {}, store = new Me
     async watch(path: string, headers?: http.OutgoingHttpHeaders): Promise<Lines> {
       return new Lines(await send('GET', path, headers ? { headers } : {}));
     },
+    /** What changed while the server was cut off from etcd is compacted away: its cache lists again, and every watch has a gap. */
+    async loseHistory(): Promise<void> {
+      store.faults.watchesCut = true;
+      const key = `${keys.root}lost/${await store.revision()}`;
+      await store.peer().commit({ compares: [{ key, modRevision: 0 }], operations: [{ do: 'put', key, value: '{}' }] });
+      store.compact();
+      store.faults.watchesCut = false;
+    },
     async close() {
       await app.fastify.close();
       agent.destroy();

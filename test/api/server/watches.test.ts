@@ -149,13 +149,7 @@ test('watch over HTTP: closing the server ends every watch as a complete answer'
 test('watch over HTTP: a relist of the cache ends it with 410, so that the client lists again', () =>
   withRig(async (rig, open) => {
     const lines = await open('');
-    rig.store.faults.watchesCut = true;
-    await rig.store.peer().commit({
-      compares: [{ key: `${rig.keys.root}meta`, modRevision: 0 }],
-      operations: [{ do: 'put', key: `${rig.keys.root}meta`, value: '{}' }],
-    });
-    rig.store.compact();
-    rig.store.faults.watchesCut = false;
+    await rig.loseHistory();
     const line = await lines.next();
     assert.deepEqual([line.type, line.object.code], ['ERROR', 410]);
   }));
