@@ -39,7 +39,12 @@ export function outputForwarder({ registry, pki, serverName, clock }: ForwardPor
   function certificate(): Promise<IssuedKey> {
     const nowMs = clock.now().getTime();
     if (!own || nowMs >= own.untilMs) {
-      own = { issued: pki.issueAdmin(`system:server:${serverName}`, certificateLifeMs), untilMs: nowMs + certificateLifeMs / 2 };
+      const issued = pki.issueAdmin(`system:server:${serverName}`, certificateLifeMs);
+      own = { issued, untilMs: nowMs + certificateLifeMs / 2 };
+      // One that could not be made is asked for again, not remembered for half a day.
+      issued.catch(() => {
+        if (own?.issued === issued) own = undefined;
+      });
     }
     return own.issued;
   }

@@ -69,6 +69,8 @@ export class AgentOutputs implements OutputSource {
     const id = randomBytes(16).toString('hex');
     const socket = await this.#connected(id, request, () => stream.send(questionOf(request, id, clock)));
     const bytes = createWebSocketStream(socket, { readableObjectMode: false, allowHalfOpen: false });
+    // Nobody iterates before the first word: an agent that breaks the protocol until then must not end this server. `ended` tells.
+    bytes.on('error', () => {});
     const ended = closeOf(socket);
     const close = () => this.#open.get(id)?.close();
     let isLate = false;

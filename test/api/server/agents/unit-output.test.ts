@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { StatusError } from '../../../../api/resources/errors.js';
 import { exitClose, maxOutputsPerMachine, outputClose } from '../../../../api/resources/protocol.js';
 import { exitCodeHeader } from '../../../../api/resources/unit-output.js';
+import { outputForwarder } from '../../../../api/server/agents/forward-output.js';
+import { systemClock } from '../../../../runtime/clock.js';
 import { assignmentOf, keys, put, unitRow, write } from '../../objects/cluster-writer.js';
 import { type Cluster, type Credentials, FakeAgent, joinMachine, newCluster, type Server, until } from './rig.js';
 
@@ -103,6 +106,20 @@ describe('SEMANTICS 18: journals', () => {
     agent.close();
   });
 
+  test('another server is asked again after a certificate for it could not be made', async () => {
+    let asked = 0;
+    const pki = {
+      caCertificate: alpha.ca,
+      issueAdmin: () => Promise.reject(new Error(`no certificate ${++asked}`)),
+    };
+    const servers = [{ name: 'beta', version: '0', startedAt: '', urls: ['https://127.0.0.1:1'] }];
+    const forward = outputForwarder({ registry: { all: () => servers }, pki, serverName: 'alpha', clock: systemClock });
+    const { signal } = new AbortController();
+    for (const message of [/no certificate 1/, /no certificate 2/]) {
+      await assert.rejects(forward('beta', { show: 'status', unit: 'x.service', machine: 'm', signal }), message);
+    }
+  });
+
   test('a refusal of the agent, asked through another server, keeps its words', async () => {
     const { unit, agent, credentials } = await machineOn(alpha);
     const answer = readLog(beta, unit);
@@ -130,6 +147,33 @@ describe('SEMANTICS 18: journals', () => {
       agent.close();
     });
   }
+
+  test('an agent that breaks the protocol ends its own journal, and not the server', async () => {
+    const { unit, agent, credentials } = await machineOn(alpha);
+    const answer = readLog(alpha, unit);
+    const { request } = await opened(agent);
+    const connection = https.request(`${alpha.url}/agent/v1/logs/${request}`, {
+      ...credentials,
+      agent: false,
+      headers: {
+        connection: 'Upgrade',
+        upgrade: 'websocket',
+        'sec-websocket-version': '13',
+        'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+      },
+    });
+    connection.end();
+    const [, socket] = (await once(connection, 'upgrade')) as [IncomingMessage, Socket];
+    socket.on('error', () => {});
+    // The server's goodbye; by then it has seen what came.
+    socket.once('data', () => socket.destroy());
+    // All reserved bits at once: no frame.
+    socket.write(Buffer.from([0xff, 0xff, 0xff, 0xff]));
+    const response = await answer;
+    assert.equal(response.statusCode, 503);
+    assert.match(await text(response), /broke off its journal/);
+    agent.close();
+  });
 
   test('a journal that breaks off in the middle is not taken for a whole one', async () => {
     const { unit, agent, credentials } = await machineOn(alpha);
