@@ -1,6 +1,7 @@
 /** Verbs on manifests and on what they made: `apply`, `diff`, `scale`, `delete`. */
 import { type Command, Option } from 'commander';
 import { durationMs } from '../duration.js';
+import { CliError, exitCode } from '../exit.js';
 import { count, manifests, type Tools, timeout } from './tools.js';
 
 export function declareManifests(program: Command, { online }: Tools): void {
@@ -29,11 +30,16 @@ export function declareManifests(program: Command, { online }: Tools): void {
     .option('--field-manager <name>', 'as in apply', 'flotilla')
     .option('--git <name>', 'what the next sync of this GitSync would change')
     .action(
-      online(async (context, options) =>
-        options.git === undefined
-          ? (await import('../verbs/diff.js')).diff(context, options)
-          : (await import('../verbs/git.js')).gitDiff(context, options.git),
-      ),
+      online(async (context, options) => {
+        const shown =
+          options.git === undefined
+            ? (await import('../verbs/diff.js')).diff(context, options)
+            : (await import('../verbs/git.js')).gitDiff(context, options.git);
+        // As diff(1): 1 says that something differs, so no failure may.
+        return shown.catch((error: unknown) => {
+          throw error instanceof CliError ? new CliError(error.message, exitCode.usage) : error;
+        });
+      }),
     );
 
   program
@@ -61,7 +67,7 @@ export function declareManifests(program: Command, { online }: Tools): void {
           .default('background'),
       )
       .option('--no-wait', 'return once the deletion is asked for')
-      .option('--force', 'do not wait for machines that are away: their copies stop when they come back')
+      .option('--force', 'also what a GitSync keeps; and do not wait for machines that are away: their copies stop when they come back')
       .option('--ignore-not-found', 'an object that is not there is no error'),
     '60s',
     'how long to wait',

@@ -1,6 +1,8 @@
 /** `flotilla delete`: asks for the deletion, then waits until process, file and object are gone, saying for whom it waits. */
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
+import { respectGitSync } from '../gitsync-owner.js';
+import { mapParallel } from '../in-parallel.js';
 import { listAll } from '../listing.js';
 import { conditionOf, type WireObject } from '../objects.js';
 import { complain, printLine, say } from '../output.js';
@@ -24,9 +26,11 @@ export interface DeleteOptions {
 
 /** After this long without an end, the command says what it is waiting for. */
 const sayWhyAfterMs = 2_000;
+const parallelReads = 32;
 
 export async function remove(context: Context, words: readonly string[], options: DeleteOptions): Promise<number> {
   const targets = await wanted(context, words, options);
+  respectGitSync(await kept(context, targets), options.force ?? false, 'destroyed');
   let failures = 0;
   const pending: { kind: KindInfo; object: WireObject }[] = [];
   for (const { kind, name } of targets) {
@@ -79,6 +83,16 @@ async function wanted(context: Context, words: readonly string[], options: Delet
     } else throw usageError(`which ${kind.singular}? Give names, or -l SELECTOR`);
   }
   return found;
+}
+
+/** The targets as they are now. What cannot be read is the DELETE's to complain of. */
+async function kept(context: Context, targets: readonly { readonly kind: KindInfo; readonly name: string }[]): Promise<WireObject[]> {
+  const found = await mapParallel(targets, parallelReads, async ({ kind, name }) => {
+    const { status, text } = await context.client.fetch(objectPath(kind, name));
+    const object = status === 200 ? (JSON.parse(text) as WireObject) : undefined;
+    return object?.kind === kind.kind ? [object] : [];
+  });
+  return found.flat();
 }
 
 async function waitGone(context: Context, pending: readonly { kind: KindInfo; object: WireObject }[], timeoutMs: number): Promise<number> {

@@ -20,6 +20,7 @@ const resources = {
   kind: 'APIResourceList',
   resources: [
     { name: 'units', singularName: 'unit', kind: 'Unit', verbs: ['get', 'list', 'watch', 'delete', 'patch'], shortNames: ['un'] },
+    { name: 'gitsyncs', singularName: 'gitsync', kind: 'GitSync', verbs: ['get', 'list', 'patch'] },
     { name: 'machines', singularName: 'machine', kind: 'Machine', verbs: ['get', 'list', 'delete', 'patch'] },
   ],
 };
@@ -124,6 +125,18 @@ describe('the command line', () => {
     assert.match(stderr, /flotilla: standard input:\d+: spec\.content: line 2: nonsense/);
   });
 
+  test('diff that cannot tell ends with 2: 1 says that something differs', async () => {
+    answer = () => notFound;
+    for (const words of [
+      ['--git', 'prod'],
+      ['-f', join(folder, 'missing.yaml')],
+    ]) {
+      const { code, stdout, stderr } = await flotilla(['diff', ...words]);
+      assert.deepEqual([code, stdout], [2, ''], stderr);
+      assert.notEqual(stderr, '');
+    }
+  });
+
   test('a unit file on standard input has no name, and the sentence says what to do', async () => {
     const { code, stderr } = await flotilla(['apply', '-f', '-'], '# ours\n[Service]\nExecStart=/bin/true\n');
     assert.equal(code, 2);
@@ -185,7 +198,7 @@ describe('the command line', () => {
     assert.match((await flotilla(['get', 'unitz'])).stderr, /no kind "unitz"; did you mean "units"\?/);
     const { code, stderr } = await flotilla(['get', 'pods']);
     assert.equal(code, 2);
-    assert.match(stderr, /no kind "pods" \(units, machines, events\)/);
+    assert.match(stderr, /no kind "pods" \(units, gitsyncs, machines, events\)/);
   });
 
   test('unknown commands, also of token and help, are usage errors with a suggestion', async () => {
@@ -376,6 +389,21 @@ describe('the command line', () => {
       assert.equal(JSON.parse(body).propagationPolicy, policy);
     });
   }
+
+  test('SEMANTICS 26: delete leaves what a GitSync keeps, all of the words with it, unless forced', async () => {
+    const labels = { 'flotilla.dev/gitsync': 'prod' };
+    answer = ({ method, url = '' }) =>
+      method === 'GET'
+        ? { body: { kind: 'Unit', metadata: { name: 'web.service', ...(url.endsWith('/web.service') && { labels }) } } }
+        : { body: { kind: 'Status', status: 'Success' } };
+    const deletions = () => seen.filter(({ method }) => method === 'DELETE').length;
+    const refused = await flotilla(['delete', 'unit', 'free.service', 'web.service']);
+    assert.deepEqual([refused.code, refused.stdout, deletions()], [1, '', 0]);
+    assert.match(refused.stderr, /web\.service is kept by GitSync "prod".*--force/);
+    const forced = await flotilla(['delete', 'unit', 'web.service', '--force']);
+    assert.deepEqual([forced.code, forced.stdout, deletions()], [0, 'unit/web.service deleted\n', 1]);
+    assert.match(forced.stderr, /will be made anew at the next sync/);
+  });
 
   test('delete --cascade knows three words', async () => {
     const { code, stderr } = await flotilla(['delete', 'unitset', 'web', '--cascade=all']);
