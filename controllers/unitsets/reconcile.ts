@@ -182,7 +182,8 @@ class UnitSets {
     const removed = await run(deletes, nameOf, (member) => this.#delete(target, member));
     this.#record(set, 'Created', created);
     this.#record(set, 'Updated', updated);
-    this.#record(set, 'Removed', removed);
+    // They go highest first; a range is read from its lower end.
+    this.#record(set, 'Removed', removed.reverse());
     return isRaced;
   }
 

@@ -55,6 +55,7 @@ test('scaled down, the highest numbers go; scaled up, they come back', async (t)
   await sim.advance(2_000);
   assert.deepEqual(unitNames(sim), web(1, 2));
   assert.deepEqual(counts(sim, 'web'), [2, 2, 2]);
+  assert.deepEqual(sim.said('Removed', 'UnitSet'), ['web: Removed 2 units: web@3.service to web@4.service.']);
   await scale(sim, 'web', 3);
   await sim.advance(2_000);
   assert.deepEqual(unitNames(sim), web(1, 2, 3));
