@@ -8,6 +8,7 @@ import type { ClusterCache, Joined, ObjectDoor } from '../../objects/ports.js';
 import { StatusError } from '../../resources/errors.js';
 import { apiVersion } from '../../resources/meta.js';
 import { removedLabels, removedLabelsAnnotation } from '../agents/registration.js';
+import { respectGitSync } from './gitsync-owner.js';
 import type { MetadataChanges } from './metadata-patch.js';
 import { fleetManager } from './set-unit.js';
 
@@ -21,6 +22,7 @@ export interface MetadataPorts {
 
 /** Machine by machine. One that has never joined gets its object when something is set, as fleet kept metadata for it. */
 export async function writeMetadata(ports: MetadataPorts, changes: MetadataChanges): Promise<void> {
+  for (const machine of changes.keys()) respectGitSync(ports.cache, ports.cache.joined('machines', machine));
   for (const [machine, ofMachine] of changes) {
     const set = [...ofMachine].filter((change): change is [string, string] => change[1] !== undefined);
     const removed = [...ofMachine.keys()].filter((key) => ofMachine.get(key) === undefined);

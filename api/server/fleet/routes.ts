@@ -70,7 +70,7 @@ export function fleetRoutes(ports: FleetPorts): Route[] {
     add('GET', '/units', on('units', 'list'), listUnits(view));
     add('GET', '/units/:name', on('units', 'get'), getUnit(view, stops));
     add('PUT', '/units/:name', on('units', 'update'), set);
-    add('DELETE', '/units/:name', on('units', 'delete'), deleteUnit(view, door, freshness));
+    add('DELETE', '/units/:name', on('units', 'delete'), deleteUnit(cache, view, door, freshness));
     add('GET', '/state', on('assignments', 'list'), listStates(view));
     add('GET', '/state/:name', on('assignments', 'get'), getState(view));
     add('GET', '/machines', on('machines', 'list'), listMachines(view));

@@ -5,7 +5,9 @@ import type { ClusterCache, Joined, ObjectDoor } from '../../objects/ports.js';
 import { StatusError } from '../../resources/errors.js';
 import { apiVersion } from '../../resources/meta.js';
 import type { Unit } from '../../resources/unit.js';
+import { desiredStateOf } from '../../resources/unit-text.js';
 import { decideSet, type SetDecision, type SetRequest } from './decide-set.js';
+import { respectGitSync } from './gitsync-owner.js';
 import type { RecentStops } from './stops.js';
 import type { FleetView } from './view.js';
 
@@ -54,6 +56,7 @@ export async function setUnit(ports: SetPorts, request: SetRequest, hold: () => 
       await untilGone(ports, predecessor, deadlineMs, signals);
       continue;
     }
+    if (live !== undefined && !isSoAlready(live as Unit, decision)) respectGitSync(cache, live);
     try {
       if (live === undefined) await door.create('units', newUnit(name, decision), { manager: fleetManager });
       else await door.patch('units', name, { type: 'merge', body: changes(live, decision) }, { manager: fleetManager });
@@ -71,6 +74,8 @@ export async function setUnit(ports: SetPorts, request: SetRequest, hold: () => 
 type Write = Exclude<SetDecision, { readonly do: 'refuse' }>;
 
 const wasLaunched = ({ spec, status }: Unit): boolean => spec?.desiredState === 'launched' && status?.currentState === 'launched';
+
+const isSoAlready = (unit: Unit, { do: what, desiredState }: Write): boolean => what === 'steer' && desiredState === desiredStateOf(unit);
 
 /** Somebody made, changed or removed the unit meanwhile. */
 const hasMoved: ReadonlySet<string> = new Set(['AlreadyExists', 'Conflict', 'NotFound']);

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Freshness } from '../../objects/freshness.js';
-import type { ObjectDoor } from '../../objects/ports.js';
+import type { ClusterCache, ObjectDoor } from '../../objects/ports.js';
 import { StatusError } from '../../resources/errors.js';
 import { paramsOf } from '../access.js';
 import { mediaType } from '../negotiation.js';
@@ -11,6 +11,7 @@ import { sendJson } from '../reads.js';
 import { decodeBody } from './body.js';
 import { checkSet, type SetRequest } from './decide-set.js';
 import { unitDoesNotExist } from './errors.js';
+import { respectGitSync } from './gitsync-owner.js';
 import { cutFleetPage, pageBody, pageOf } from './pages.js';
 import { fleetManager } from './set-unit.js';
 import { isFleetctl, type RecentStops } from './stops.js';
@@ -34,13 +35,14 @@ export function getUnit(view: FleetView, stops: RecentStops) {
   };
 }
 
-export function deleteUnit(view: FleetView, door: ObjectDoor, freshness: Freshness) {
+export function deleteUnit(cache: ClusterCache, view: FleetView, door: ObjectDoor, freshness: Freshness) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const name = paramsOf(request).name!;
     if (view.isLeaving(name)) {
       await freshness.confirm();
       if (view.isLeaving(name)) throw unitDoesNotExist();
     }
+    respectGitSync(cache, view.unit(name));
     try {
       await door.remove('units', name, {}, { manager: fleetManager });
     } catch (error) {

@@ -141,3 +141,20 @@ describe('what cannot be taken is refused as a whole', () => {
     });
   }
 });
+
+test('SEMANTICS 26: a machine whose labels a GitSync keeps is left alone, and with it the whole list', async () => {
+  const about = { manager: 'ann' };
+  const sync = {
+    apiVersion: 'flotilla.dev/v1',
+    kind: 'GitSync',
+    metadata: { name: 'hosts' },
+    spec: { url: 'https://git.example/ops.git' },
+  };
+  await rig.door.create('gitsyncs', sync, about);
+  await rig.machine(id, { address: '10.0.0.9', labels: { 'flotilla.dev/gitsync': 'hosts' } });
+  const free = id.replace(/^0/, 'f');
+  const { status, json } = await patch([{ ...set('az', 'z1'), path: `/${free}/metadata/az` }, set('az', 'z1')]);
+  const message = `${id} is kept by GitSync "hosts": change it in its repository`;
+  assert.deepEqual([status, json], [409, { error: { code: 409, message } }]);
+  assert.equal(rig.cache.joined('machines', free), undefined);
+});

@@ -407,3 +407,28 @@ test('the hash of a state is what fleetctl computes from the options', async () 
   await rig.report(unit, m1);
   assert.equal((await rig.fleet('GET', `state/${unit}`)).json.hash, helloHash);
 });
+
+test('SEMANTICS 26: what a GitSync keeps is changed in its repository', async () => {
+  const about = { manager: 'ann' };
+  const sync = { apiVersion: 'flotilla.dev/v1', kind: 'GitSync', metadata: { name: 'prod' }, spec: { url: 'https://git.example/ops.git' } };
+  await rig.door.create('gitsyncs', sync, about);
+  await submit(hello, 'launched');
+  const keep = (name: string | null) =>
+    rig.door.patch('units', unit, { type: 'merge', body: { metadata: { labels: { 'flotilla.dev/gitsync': name } } } }, about);
+  await keep('prod');
+  const refused = refusal(409, `${unit} is kept by GitSync "prod": change it in its repository`);
+  const other = [...hello, { name: 'Restart', section: 'Service', value: 'always' }];
+  for (const answer of [
+    await put({ name: unit, desiredState: 'loaded' }),
+    await put({ name: unit, options: other, desiredState: 'launched' }),
+    await rig.fleet('DELETE', `units/${unit}`),
+  ]) {
+    assert.deepEqual([answer.status, answer.json], [409, refused]);
+  }
+  assert.equal((await put({ name: unit, options: hello, desiredState: 'launched' })).status, 204, 'it is so already');
+
+  await keep('gone');
+  assert.equal((await put({ name: unit, desiredState: 'loaded' })).status, 204, 'by a GitSync that is no more');
+  await keep(null);
+  assert.equal((await rig.fleet('DELETE', `units/${unit}`)).status, 204);
+});
