@@ -100,13 +100,18 @@ export class Syncs {
       return settled;
     }
     // A key that is another one now may verify, or open, what it did not: nothing is taken for known.
-    const memory = this.#hurried.delete(name) ? undefined : this.#memories.get(name);
+    const isHurried = this.#hurried.delete(name);
+    const memory = isHurried ? undefined : this.#memories.get(name);
     const nowMs = clock.monotonicMs();
     if (memory !== undefined && memory.generation === metadata.generation && nowMs < memory.dueMs && !isAsked(sync)) {
       return this.#between(sync, memory, nowMs);
     }
     const startedMs = nowMs;
-    const ended = await this.#sync(sync, spec, status, memory, signal);
+    const ended = await this.#sync(sync, spec, status, memory, signal).catch((error: unknown) => {
+      // It is tried again, and what made it hurry would be forgotten by then.
+      if (isHurried) this.hurry(name);
+      throw error;
+    });
     const next = this.#remember(sync, spec, ended);
     // What was asked for before it began is carried out now; what was asked for since is not.
     await this.#teller.tell(sync, { ...ended.status, ...handledRequest(sync) });

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
+import { keys as storeKeys } from '../../api/objects/door-rig.js';
 import { GitHttpServer } from '../../rigs/git-http.js';
 import { GitRepository, unitFile } from '../../rigs/git-repository.js';
 import { TestSshd } from '../../rigs/sshd.js';
@@ -87,6 +88,28 @@ test('a token is not sent over http:// to another computer', async (t) => {
   await rig.apply('plain', { url: 'http://git.example/x.git', secretRef: { name: 'token' } });
   await rig.until('refused', () => rig.reason('plain') === 'SecretMissing');
   assert.match(rig.message('plain'), /use https/);
+});
+
+test('a Secret that comes while the store is away is read once that is back, not an interval later', async (t) => {
+  const rig = await SyncRig.start(t);
+  await rig.apply('prod', { url: 'ssh://git@git.example/x.git', secretRef: { name: 'late' } });
+  await rig.until('refused', () => rig.reason('prod') === 'SecretMissing');
+  assert.match(rig.message('prod'), /does not exist/);
+
+  let failures = 0;
+  const read = rig.secrets.get.bind(rig.secrets);
+  rig.secrets.get = (name) => {
+    if (failures++ === 0) throw new Error('the store is away');
+    return read(name);
+  };
+  rig.secrets.set('late', new Map([['token', Buffer.from('x')]]));
+  const secret = { apiVersion: 'flotilla.dev/v1', kind: 'Secret', metadata: { name: 'late', uid: 'uid-late' }, data: {} };
+  const { store, cache } = rig.server;
+  const key = storeKeys.object('secrets', 'late');
+  const write = { compares: [{ key, modRevision: 0 }], operations: [{ do: 'put', key, value: JSON.stringify(secret) }] } as const;
+  await cache.untilRevision((await store.commit(write)).revision);
+  await rig.until('read', () => /has no key "identity"/.test(rig.message('prod')));
+  assert.ok(failures > 1, 'it had failed before');
 });
 
 test('only signed commits are applied: unsigned and foreign ones fail, and what was applied stays', async (t) => {
