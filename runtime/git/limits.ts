@@ -4,6 +4,8 @@ export const gitLimits = {
   maxFetchBytes: 256 * 2 ** 20,
   /** A mirror that has grown beyond this is dropped and fetched anew: shallow as it is, that costs one fetch. */
   maxMirrorBytes: 512 * 2 ** 20,
+  /** A mirror that nothing was fetched from for so long is dropped when another one is made; who wants it after all fetches once more. */
+  mirrorIdleMs: 7 * 86_400_000,
   /** Bytes that ls-remote and ls-tree may print: some 100,000 refs or files. */
   maxListingBytes: 16 * 2 ** 20,
   /** Files below the path that are read at one time, their size each and together. */

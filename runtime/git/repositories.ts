@@ -3,7 +3,7 @@
  * is one `ls-remote`; a fetch brings exactly one commit; files are read from git's objects and never written out.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
 import type { GitUrl } from '../../api/resources/git-url.js';
@@ -58,7 +58,10 @@ export interface Repositories {
 
 export const openRepositories = (options: RepositoriesOptions): Repositories => new Mirrors(options);
 
-/** Read by every git that we start, and by those that git starts; nothing of the host's own settings is. */
+/**
+ * Read by every git that we start, and by those that git starts; nothing of the host's own settings is. Whom gpgsm trusts is such a setting,
+ * too: a certificate that this host takes for good is none of the keys that a Secret names.
+ */
 const config = `[core]
 	hooksPath = /dev/null
 	fsmonitor = false
@@ -67,6 +70,8 @@ const config = `[core]
 	askPass =
 [credential]
 	helper =
+[gpg "x509"]
+	program = false
 [gc]
 	auto = 0
 [maintenance]
@@ -113,9 +118,10 @@ class Mirrors implements Repositories {
 
   fetch(access: RepositoryAccess, commit: string): Promise<void> {
     return this.#inTurn(access, async (mirror) => {
-      if (await this.#has(access, mirror, commit)) return;
+      if (await this.#has(access, mirror, commit)) return this.#touch(mirror);
       if ((await sizeOf(mirror)) > this.#limits.maxMirrorBytes) await rm(mirror, { recursive: true, force: true });
       await this.#initialised(access, mirror);
+      await this.#touch(mirror);
       const address = await this.#address(access.url);
       const words = [
         'fetch',
@@ -227,9 +233,26 @@ class Mirrors implements Repositories {
 
   async #initialised(access: RepositoryAccess, mirror: string): Promise<void> {
     if (await exists(join(mirror, 'HEAD'))) return;
+    await this.#dropIdle();
     await rm(mirror, { recursive: true, force: true });
     await mkdir(mirror, { recursive: true, mode: 0o700 });
     await this.#local(access, mirror, ['init', '--quiet', '--bare', '--template='], 'the mirror could not be made');
+  }
+
+  #touch(mirror: string): Promise<void> {
+    const now = this.#options.clock.now();
+    return utimes(mirror, now, now);
+  }
+
+  /** Nobody says when an address or a credential is not used any more: its mirror goes when another one comes. */
+  async #dropIdle(): Promise<void> {
+    const directory = join(this.#options.directory, 'mirrors');
+    const latest = this.#options.clock.now().getTime() - this.#limits.mirrorIdleMs;
+    for (const name of await readdir(directory).catch(() => [])) {
+      const path = join(directory, name);
+      if (this.#turns.has(name.replace(/\.git$/, '')) || (await usedAtMs(path)) > latest) continue;
+      await rm(path, { recursive: true, force: true });
+    }
   }
 
   async #local(access: RepositoryAccess, mirror: string, args: readonly string[], what: string, options: Partial<RunOptions> = {}) {
@@ -378,6 +401,13 @@ const sizeIn = (directory: string, name: string): Promise<number> =>
   stat(join(directory, name)).then(
     ({ size }) => size,
     () => 0,
+  );
+
+/** Infinity when it is gone. */
+const usedAtMs = (path: string): Promise<number> =>
+  stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => Number.POSITIVE_INFINITY,
   );
 
 /** Bytes of the packs, which are nearly all of a mirror. */

@@ -1,7 +1,18 @@
 /** The wrapper against real repositories, hostile ones among them. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -90,6 +101,51 @@ test('one mirror serves all who read an address; another credential has its own'
   assert.equal(readdirSync(join(at, 'mirrors')).length, 1);
   await repositories.fetch(access(repository.url, { credentialsName: 'other' }), commits[0]!);
   assert.equal(readdirSync(join(at, 'mirrors')).length, 2);
+});
+
+test('a mirror that nobody used for long goes when another one is made, and comes back for whoever wants it', async (t) => {
+  const { at, repositories } = open(t);
+  const [old, used, fresh] = [0, 1, 2].map(() => new GitRepository(t)) as [GitRepository, GitRepository, GitRepository];
+  const commits = new Map([old, used, fresh].map((repository) => [repository, repository.write('a', '1').commit()]));
+  const fetch = (repository: GitRepository) => repositories.fetch(access(repository.url), commits.get(repository)!);
+  const mirrors = () => readdirSync(join(at, 'mirrors'));
+  await fetch(old);
+  await fetch(used);
+  for (const mirror of mirrors()) utimesSync(join(at, 'mirrors', mirror), 1, 1);
+  await fetch(used);
+  await fetch(fresh);
+  assert.equal(mirrors().length, 2);
+  await fetch(old);
+  assert.equal(mirrors().length, 3);
+});
+
+test("an X.509 signature is nobody's: whom this host trusts is not whom the Secret names", async (t) => {
+  const { repositories } = open(t);
+  const repository = new GitRepository(t);
+  repository.write('a', '1').commit();
+  const programs = directory(t);
+  const verdict = '[GNUPG:] NEWSIG\\n[GNUPG:] GOODSIG 0123456789ABCDEF eve\\n';
+  writeFileSync(join(programs, 'gpgsm'), `#!/bin/sh\nprintf '${verdict}'\n`, { mode: 0o755 });
+  const { PATH } = process.env;
+  process.env.PATH = `${programs}:${PATH}`;
+  t.after(() => {
+    process.env.PATH = PATH;
+  });
+  const plain = spawnSync('git', ['cat-file', 'commit', 'HEAD'], { cwd: repository.directory }).stdout.toString();
+  const signature = 'gpgsig -----BEGIN SIGNED MESSAGE-----\n AAAA\n -----END SIGNED MESSAGE-----\n\n';
+  const made = spawnSync('git', ['hash-object', '-t', 'commit', '-w', '--stdin'], {
+    cwd: repository.directory,
+    input: plain.replace('\n\n', `\n${signature}`),
+  });
+  const commit = made.stdout.toString().trim();
+  repository.git('update-ref', 'refs/heads/main', commit);
+  const of = access(repository.url);
+  await repositories.fetch(of, commit);
+  await fails(
+    repositories.signer(of, commit, new Map([['allowed_signers', Buffer.from('ann ssh-ed25519 AAAA\n')]])),
+    'refused',
+    /by none of/,
+  );
 });
 
 test('symlinks, submodules, hooks and settings of a repository do nothing', async (t) => {
