@@ -85,6 +85,7 @@ export async function untilSettled(
     if (!waiting) return true;
     waiting.object = object;
     const outcome = await judge(object, name);
+    if (!pending.has(name)) return true;
     clearTimeout(waiting.again);
     if (outcome.is !== 'pending') {
       finish(name, outcome.is, outcome.is === 'so' ? '' : outcome.why);
@@ -105,11 +106,17 @@ export async function untilSettled(
       abort.abort();
     });
   };
-  await followObjects(context, kind, names, { timeoutMs: limitMs, signal: abort.signal }, look);
-  clearTimeout(talk);
-  for (const [name, { why }] of [...pending]) finish(name, 'out of time', why);
+  try {
+    await followObjects(context, kind, names, { timeoutMs: limitMs, signal: abort.signal }, look);
+    if (failure !== undefined) throw failure;
+    for (const [name, { why }] of [...pending]) finish(name, 'out of time', why);
+  } finally {
+    clearTimeout(talk);
+    for (const { again, patience } of pending.values()) for (const timer of [again, patience]) clearTimeout(timer);
+    // What has ended is told first, whatever comes behind it.
+    await Promise.allSettled([told]);
+  }
   await told;
-  if (failure !== undefined) throw failure;
   return ends;
 }
 
