@@ -10,10 +10,11 @@ import { freePort } from '../../cli/roles/dev/ports.js';
 import { TestCluster } from '../rigs/cluster.js';
 import { findKubectls, Kubectl, type Step } from '../rigs/kubectl.js';
 import { reading } from './kubectl/reading.js';
+import { sets } from './kubectl/sets.js';
 import { shortSession } from './kubectl/short.js';
 import { writing } from './kubectl/writing.js';
 
-const session: readonly Step[] = [...reading, ...writing];
+const session: readonly Step[] = [...reading, ...writing, ...sets];
 const home = await mkdtemp(join(tmpdir(), 'flotilla-kubectl-'));
 /** Nothing of whoever runs the tests: no cache, no configuration. */
 const { KUBECONFIG: _, ...inherited } = process.env;
