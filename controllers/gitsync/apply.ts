@@ -1,5 +1,6 @@
 /** Carries a plan out, through the one way to write an object, with the leader's fence. */
 import type { ClusterCache, ObjectDoor, WriteContext } from '../../api/objects/ports.js';
+import { objectVersion } from '../../api/objects/resource-version.js';
 import { StatusError } from '../../api/resources/errors.js';
 import { gitSyncLabel, gitSyncManager } from '../../api/resources/gitsync.js';
 import { kinds } from '../../api/resources/registry.js';
@@ -109,7 +110,7 @@ export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOp
     for (const group of plan.prune) {
       await each(group, (id) =>
         attempt(id, async () => {
-          if (await removeOwned(id, gently, options)) pruned.push(id);
+          if (await removeOwned(id, gitSync, gently, options)) pruned.push(id);
         }),
       );
     }
@@ -118,17 +119,20 @@ export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOp
   return { created: created.sort(), changed: changed.sort(), pruned: pruned.sort(), unchanged, failures, revisions };
 }
 
-/** False when it was gone already. The uid makes sure that it is the one that was decided about. */
+/** False when it was gone already, or is no longer this GitSync's. What is deleted is what was looked at, and nothing newer. */
 export async function removeOwned(
   id: string,
+  gitSync: string,
   context: WriteContext,
   { door, cache }: Pick<ApplyOptions, 'door' | 'cache'>,
 ): Promise<boolean> {
   const parsed = parseId(id);
   const row = parsed && cache.object(parsed.kind.plural, parsed.name);
   if (!parsed || !row) return false;
-  const { uid } = row.value.metadata;
-  await door.remove(parsed.kind.plural, parsed.name, uid === undefined ? {} : { uid }, context);
+  const { uid, labels } = row.value.metadata;
+  if (labels?.[gitSyncLabel] !== gitSync) return false;
+  const seen = { resourceVersion: objectVersion(row.modRevision), ...(uid === undefined ? {} : { uid }) };
+  await door.remove(parsed.kind.plural, parsed.name, seen, context);
   return true;
 }
 

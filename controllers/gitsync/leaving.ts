@@ -52,7 +52,7 @@ export async function finish(sync: JoinedGitSync, teller: Pick<Teller, 'recordAb
   });
   for (const group of plan.prune) {
     for (const id of group)
-      if (await removeOwned(id, context, { door, cache }))
+      if (await removeOwned(id, name, context, { door, cache }))
         teller.recordAbout(id, 'Normal', 'Pruned', `GitSync ${name} was deleted, and this with it.`);
   }
   for (const id of plan.release) await letGo(id, context, { door });

@@ -7,6 +7,7 @@ import { waitsFor } from '../../api/objects/references.js';
 import { objectVersion } from '../../api/objects/resource-version.js';
 import { StatusError } from '../../api/resources/errors.js';
 import { storedPlurals } from '../../api/resources/keys.js';
+import { controllerOf } from '../../api/resources/owners.js';
 import { kindByPlural } from '../../api/resources/registry.js';
 import type { Fence, Store } from '../../runtime/store/store.js';
 import { type Outcome, settled } from '../../runtime/work-queue.js';
@@ -162,6 +163,18 @@ class Owners {
     await this.options.door.patch(plural, name, { type: 'merge', body }, this.#context);
   }
 
+  /** What speaks for a loss rather than a deletion (invariant 13); undefined when nothing does. */
+  #whyLeft({ value }: Row<StoredObject>): string | undefined {
+    const { cache } = this.options;
+    const controller = controllerOf(value.metadata);
+    // A controller's own objects are told before it goes: one that is gone without a word was lost.
+    if (controller !== undefined && standingOf(cache, controller) === 'absent') {
+      return `${controller.kind} ${controller.name}, which controls it, is missing though nobody deleted it`;
+    }
+    const { all, absent } = census(cache);
+    return areTooMany(absent, all) ? `${absent} of ${all} owners of objects are missing together, this one's among them` : undefined;
+  }
+
   async #asDependent(key: string, plural: string, name: string, row: Row<StoredObject>): Promise<Outcome> {
     const { cache, store, clock, door, events, isCautious, log } = this.options;
     const ownersOf = ({ value }: Row<StoredObject>) =>
@@ -180,11 +193,10 @@ class Owners {
     if (now === undefined || now.value.metadata.uid !== row.value.metadata.uid || isCautious()) return settled;
     const verdict = planDependent(ownersOf(now));
     if (verdict === 'keep') return settled;
-    const { all, absent } = census(cache);
-    if (areTooMany(absent, all)) {
-      log.error('many owners are missing together; what they own is left as it is', { absent, owners: all, object: `${plural}/${name}` });
-      const what = `${absent} of ${all} owners of objects are missing together, this one's among them`;
-      const message = `${what}: it is left as it is. Delete it, or take its ownerReferences away.`;
+    const why = this.#whyLeft(now);
+    if (why !== undefined) {
+      log.error('owners are missing that nobody deleted; what they own is left as it is', { object: `${plural}/${name}`, why });
+      const message = `${why}: it is left as it is. Delete it, or take its ownerReferences away.`;
       const about = { kind: now.value.kind, name, ...(now.value.metadata.uid === undefined ? {} : { uid: now.value.metadata.uid }) };
       events.record(about, 'Warning', 'OwnersMissing', message);
     } else if (verdict !== 'delete') await this.#release(plural, name, verdict);

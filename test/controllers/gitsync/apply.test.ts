@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ObjectDoor } from '../../../api/objects/ports.js';
+import { gitSyncLabel } from '../../../api/resources/gitsync.js';
 import { kindByPlural } from '../../../api/resources/registry.js';
 import { carryOut } from '../../../controllers/gitsync/apply.js';
 import type { SyncPlan } from '../../../controllers/gitsync/plan.js';
@@ -23,4 +24,18 @@ test('what somebody writes just after the apply is not taken for what the apply 
   const { revisions } = await carryOut(plan, 'prod', { door: raced, cache });
   assert.deepEqual([...revisions], [['unit/a.service', own]]);
   assert.notEqual(cache.object('units', 'a.service')!.modRevision, own);
+});
+
+test('what has become somebody else’s since the plan was made is not pruned', async (t) => {
+  const { door, cache } = await openServer(t);
+  const owned = (name: string, gitSync?: string) =>
+    unit(name, undefined, gitSync === undefined ? {} : { labels: { [gitSyncLabel]: gitSync } });
+  await door.create('units', owned('ours.service', 'prod'), as('somebody'));
+  await door.create('units', owned('theirs.service', 'other'), as('somebody'));
+  await door.create('units', owned('nobodys.service'), as('somebody'));
+  const prune = [['unit/ours.service', 'unit/theirs.service', 'unit/nobodys.service']];
+  const plan: SyncPlan = { apply: [], inventory: [], conflicts: [], blocked: [], prune, release: [], held: [] };
+  const { pruned, failures } = await carryOut(plan, 'prod', { door, cache });
+  assert.deepEqual([pruned, failures], [['unit/ours.service'], []]);
+  assert.deepEqual([...cache.objects('units').keys()].sort(), ['nobodys.service', 'theirs.service']);
 });

@@ -165,7 +165,32 @@ test('invariant 13: owners that are missing together stop nothing, and their uni
   await sim.advance(200_000);
   assert.deepEqual(unitNames(sim), ['api@1.service', 'db@1.service', 'web@1.service']);
   for (const name of unitNames(sim)) assert.equal(sim.running(name).length, 1, name);
-  assert.match(sim.said('OwnersMissing', 'Unit')[0] ?? '', /3 of 3 owners of objects are missing together.*left as it is/);
+  assert.match(
+    sim.said('OwnersMissing', 'Unit')[0] ?? '',
+    /UnitSet \w+, which controls it, is missing though nobody deleted it.*left as it is/,
+  );
+});
+
+test('invariant 13: a set that is lost alone stops none of its units either', async (t) => {
+  const sim = await cluster(t);
+  await applySet(sim, 'web', 3);
+  await sim.advance(2_000);
+  const key = sim.keys.object('unitsets', 'web');
+  const { entry } = await sim.store.get(key);
+  await sim.store.commit({ compares: [{ key, modRevision: entry!.modRevision }], operations: [{ do: 'delete', key }] });
+  await sim.advance(200_000);
+  assert.deepEqual(unitNames(sim), ['web@1.service', 'web@2.service', 'web@3.service']);
+  for (const name of unitNames(sim)) assert.equal(sim.running(name).length, 1, name);
+});
+
+test('invariant 13: owners of no controller that are missing together are left alone, too', async (t) => {
+  const sim = await cluster(t);
+  await sim.apply('a.service');
+  for (const index of [1, 2])
+    await ownedUnit(sim, `of-${index}.service`, [{ kind: 'Unit', name: `gone-${index}.service`, uid: `u${index}` }]);
+  await sim.advance(130_000);
+  assert.deepEqual(unitNames(sim), ['a.service', 'of-1.service', 'of-2.service']);
+  assert.match(sim.said('OwnersMissing', 'Unit')[0] ?? '', /2 of 2 owners of objects are missing together.*left as it is/);
 });
 
 test('a deletion that was asked for while nobody led is carried out by whoever leads next', async (t) => {
