@@ -4,6 +4,7 @@ import { StatusError } from '../resources/errors.js';
 import { parseYaml, YamlError } from '../resources/yaml.js';
 import { mediaType } from './negotiation.js';
 import { decodeKubernetesProtobuf, protobufType } from './protobuf.js';
+import { repeatedFields } from './repeated-fields.js';
 
 /** The bytes as they came; empty when there were none. */
 export const bytesOf = (request: FastifyRequest): Buffer => (Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
@@ -85,7 +86,14 @@ export function parseObject(request: FastifyRequest, maxDepth: number): unknown 
 }
 
 const blank = new Set([0x20, 0x09, 0x0a, 0x0d]);
-const looksLikeJson = (bytes: Uint8Array): boolean => bytes.find((byte) => !blank.has(byte)) === 0x7b;
+const firstByte = (bytes: Uint8Array): number | undefined => bytes.find((byte) => !blank.has(byte));
+const looksLikeJson = (bytes: Uint8Array): boolean => firstByte(bytes) === 0x7b;
+
+/** Fields that a body gives twice, once it was parsed. In YAML the parser refuses them. */
+export function repeatedFieldsOf(request: FastifyRequest): string[] {
+  const bytes = bytesOf(request);
+  return opening.has(firstByte(bytes) ?? 0) ? repeatedFields(new TextDecoder().decode(bytes)) : [];
+}
 
 function parseYamlBody(text: string): unknown {
   try {

@@ -1,10 +1,11 @@
 /** POST, PUT, PATCH, DELETE: what a request says, handed to the object door. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { DeleteOptions, ObjectWritten, WriteContext } from '../objects/ports.js';
+import { badRequest, invalid } from '../objects/status-errors.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { paramsOf } from './access.js';
-import { bytesOf, parseJson, parseObject } from './body.js';
+import { bytesOf, parseJson, parseObject, repeatedFieldsOf } from './body.js';
 import { acceptedPatches, mediaType, negotiate, patchType } from './negotiation.js';
 import { protobufType } from './protobuf.js';
 import { dryRunOf, queryOf, readOptions, type WriteQuery, wholeNumber, writeQuery } from './query.js';
@@ -22,9 +23,24 @@ export const contextOf = (query: WriteQuery): WriteContext => ({
   ...(query.fieldValidation !== undefined && { fieldValidation: query.fieldValidation }),
 });
 
-function sendWritten(ports: RestPorts, kind: Kind, request: FastifyRequest, reply: FastifyReply, written: ObjectWritten): FastifyReply {
+/** What a write is to be warned of because its body gives a field twice. Throws what `refuse` makes of it where that is not to pass. */
+function warningsOf(request: FastifyRequest, { fieldValidation = 'Strict' }: WriteQuery, refuse: (why: string) => StatusError): string[] {
+  const repeated = fieldValidation === 'Ignore' ? [] : repeatedFieldsOf(request).map((path) => `duplicate field "${path}"`);
+  if (repeated.length > 0 && fieldValidation === 'Strict') throw refuse(`strict decoding error: ${repeated.join(', ')}`);
+  return repeated;
+}
+
+function sendWritten(
+  ports: RestPorts,
+  kind: Kind,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  written: ObjectWritten,
+  warningsBefore: readonly string[],
+): FastifyReply {
+  const warnings = [...warningsBefore, ...written.warnings];
   const as = negotiate(request.headers.accept, readOptions(queryOf(request)).includeObject);
-  if (written.warnings.length > 0) reply.header('warning', warningHeaders(written.warnings));
+  if (warnings.length > 0) reply.header('warning', warningHeaders(warnings));
   // For our own client, which says what became of each manifest; Kubernetes' clients find it out by asking before and after.
   reply.header('flotilla-write', written.created ? 'created' : written.changed ? 'configured' : 'unchanged');
   return sendJson(reply, written.created ? 201 : 200, renderObject(kind, written.object, as, viewOf(ports)));
@@ -41,7 +57,8 @@ export function createHandler(ports: RestPorts, kind: Kind) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const query = readWrite(request);
     const body = parseObject(request, ports.limits.maxBodyDepth);
-    return sendWritten(ports, kind, request, reply, await ports.door.create(kind.plural, body, contextOf(query)));
+    const warnings = warningsOf(request, query, badRequest);
+    return sendWritten(ports, kind, request, reply, await ports.door.create(kind.plural, body, contextOf(query)), warnings);
   };
 }
 
@@ -50,7 +67,8 @@ export function updateHandler(ports: RestPorts, kind: Kind) {
     const query = readWrite(request);
     const body = parseObject(request, ports.limits.maxBodyDepth);
     const name = nameInUrl(request, body);
-    return sendWritten(ports, kind, request, reply, await ports.door.update(kind.plural, name, body, contextOf(query)));
+    const warnings = warningsOf(request, query, badRequest);
+    return sendWritten(ports, kind, request, reply, await ports.door.update(kind.plural, name, body, contextOf(query)), warnings);
   };
 }
 
@@ -59,7 +77,7 @@ export function patchHandler(ports: RestPorts, kind: Kind) {
     reply.header('accept-patch', acceptedPatches);
     const type = patchType(request.headers['content-type']);
     const query = readWrite(request);
-    if (type === 'apply') return sendWritten(ports, kind, request, reply, await apply(ports, kind, request, query));
+    if (type === 'apply') return apply(ports, kind, request, reply, query);
     if (queryOf(request).has('force')) {
       throw new StatusError(
         'Invalid',
@@ -71,18 +89,22 @@ export function patchHandler(ports: RestPorts, kind: Kind) {
     }
     const body = parseJson(bytesOf(request), ports.limits.maxBodyDepth);
     const name = paramsOf(request).name!;
-    return sendWritten(ports, kind, request, reply, await ports.door.patch(kind.plural, name, { type, body }, contextOf(query)));
+    const refuse = (why: string) => invalid(kind, name, [{ field: 'patch', message: `Invalid value: ${why}` }]);
+    const warnings = warningsOf(request, query, refuse);
+    return sendWritten(ports, kind, request, reply, await ports.door.patch(kind.plural, name, { type, body }, contextOf(query)), warnings);
   };
 }
 
-async function apply(ports: RestPorts, kind: Kind, request: FastifyRequest, query: WriteQuery): Promise<ObjectWritten> {
+async function apply(ports: RestPorts, kind: Kind, request: FastifyRequest, reply: FastifyReply, query: WriteQuery): Promise<FastifyReply> {
   if (!query.fieldManagerGiven) {
     throw new StatusError('Invalid', 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch', {
       causes: [{ reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' }],
     });
   }
   const body = parseObject(request, ports.limits.maxBodyDepth);
-  return ports.door.apply(kind.plural, nameInUrl(request, body), body, contextOf(query));
+  const name = nameInUrl(request, body);
+  const warnings = warningsOf(request, query, badRequest);
+  return sendWritten(ports, kind, request, reply, await ports.door.apply(kind.plural, name, body, contextOf(query)), warnings);
 }
 
 /** The URL names the object; a body that names another one is a mistake that nobody wants carried out. */

@@ -159,6 +159,18 @@ for (const [what, method, path, body, type] of patchTypes) {
   });
 }
 
+test('fieldValidation=Warn: of a field given twice the last one counts, and a Warning header says so; with Ignore nothing does', async () => {
+  await create();
+  const body = '{"spec":{"desiredState":"loaded","desiredState":"inactive"}}';
+  const as = (fieldValidation: string) =>
+    rig.call('PATCH', `${a}?fieldValidation=${fieldValidation}`, { body, type: 'application/merge-patch+json' });
+  const warned = await as('Warn');
+  assert.deepEqual([warned.status, warned.json.spec.desiredState], [200, 'inactive']);
+  assert.match(String(warned.headers.warning), /^299 - "duplicate field \\"spec\.desiredState\\""$/);
+  const ignored = await as('Ignore');
+  assert.deepEqual([ignored.status, ignored.headers.warning], [200, undefined]);
+});
+
 test('a write may be answered as a Table', async () => {
   const { json } = await rig.call('POST', units, {
     body: unitBody('a.service'),
