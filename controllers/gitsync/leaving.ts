@@ -24,7 +24,7 @@ export async function ensureFinalizer({ metadata }: JoinedGitSync, { door, fence
   await door.patch('gitsyncs', name, { type: 'merge', body }, { manager: 'gitsync-controller', fence });
 }
 
-/** Its objects go if spec.prune says so and it is not suspended; else they stay and belong to nobody. Then it goes. */
+/** Its objects go if spec.prune says so and it may change things: it is not suspended, and its mode is not detect; else they stay and belong to nobody. Then it goes. */
 export async function finish(sync: JoinedGitSync, teller: Pick<Teller, 'recordAbout'>, options: LeavingOptions): Promise<QueueOutcome> {
   const { door, cache, fence, isCautious } = options;
   const { name, finalizers = [] } = sync.metadata;
@@ -36,7 +36,7 @@ export async function finish(sync: JoinedGitSync, teller: Pick<Teller, 'recordAb
     return now !== undefined && now !== 'unreadable' && now.owner === name;
   };
   const context = { manager: gitSyncManager(name), fence };
-  const prunes = sync.spec?.prune === true && sync.spec.suspend !== true;
+  const prunes = sync.spec?.prune === true && sync.spec.suspend !== true && sync.spec.mode !== 'detect';
   if (prunes && isCautious()) return { next: 'again', afterMs: againMs, why: 'nothing is deleted while machines are missing' };
   // A whole GitSync is deleted by a human's own word: no guard counts here. What templates instances follow goes after them.
   const plan = planSync({

@@ -71,6 +71,16 @@ export function runGit(run: GitRun): Promise<GitResult> {
     const aborted = () => end(signal?.reason);
     signal?.addEventListener('abort', aborted, { once: true });
 
+    child.on('error', (error) => {
+      end(new GitError('failed', `git could not be started: ${error.message}`));
+      // Without a process there are no streams whose end would be told.
+      if (child.pid !== undefined) return;
+      cancel();
+      signal?.removeEventListener('abort', aborted);
+      reject(failure);
+    });
+    // Not even made when this process has no file descriptor left, whatever the types say.
+    if (child.stdout === undefined) return;
     child.stdout.on('data', (chunk: Buffer) => {
       outputBytes += chunk.length;
       if (outputBytes > maxOutputBytes) end(new GitError('too-large', `git has more to say than ${maxOutputBytes} bytes`));
@@ -82,7 +92,6 @@ export function runGit(run: GitRun): Promise<GitResult> {
     // A git that ends early leaves words unread; its exit code tells why.
     child.stdin.on('error', () => {});
     child.stdin.end(input ?? '');
-    child.on('error', (error) => end(new GitError('failed', `git could not be started: ${error.message}`)));
     child.on('close', (code) => {
       cancel();
       signal?.removeEventListener('abort', aborted);

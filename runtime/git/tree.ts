@@ -1,4 +1,5 @@
 /** What git says about a tree, read without ever writing it to disk: there is no work tree that a symlink or a hook could come alive in. */
+import { GitError } from './run.js';
 
 export interface TreeFile {
   /** From the tree that was listed on, steps separated by "/". */
@@ -8,7 +9,7 @@ export interface TreeFile {
   readonly bytes: number;
 }
 
-/** `git ls-tree -r -l -z`. Throws on what git would not print. */
+/** `git ls-tree -r -l -z`. Throws on what git would not print, and GitError for a tree that only a hostile hand makes. */
 export function parseListing(output: Buffer): TreeFile[] {
   return output
     .toString('utf8')
@@ -18,6 +19,9 @@ export function parseListing(output: Buffer): TreeFile[] {
       const match = /^(\d{6}) (blob|commit|tree) ([0-9a-f]{40,64}) +(\d+|-)\t(.*)$/s.exec(line);
       if (match === null) throw new Error('git ls-tree printed what no version of it should print');
       const [, mode, type, blob, size, path] = match as unknown as [string, string, string, string, string, string];
+      if (path.split('/').some((step) => ['', '.', '..'].includes(step))) {
+        throw new GitError('refused', `the repository has a path that no file can have: ${JSON.stringify(path)}`);
+      }
       const kind = type === 'commit' ? 'submodule' : mode === '120000' ? 'symlink' : 'file';
       return { path, kind, blob, bytes: size === '-' ? 0 : Number(size) };
     });

@@ -171,16 +171,18 @@ test('two GitSyncs that claim one object are told so, and the first keeps it', a
   assert.deepEqual(rig.units(), ['else.service', 'own.service', 'web.service']);
 });
 
-for (const { prune, left } of [
+for (const { prune, mode = 'apply' as const, left } of [
   { prune: true, left: [] },
+  { prune: true, mode: 'detect' as const, left: ['web.service'] },
   { prune: false, left: ['web.service'] },
 ]) {
-  test(`a GitSync that is deleted with prune ${prune} leaves ${left.length === 0 ? 'nothing' : 'its objects to nobody'}`, async (t) => {
+  test(`a GitSync that is deleted with prune ${prune} and mode ${mode} leaves ${left.length === 0 ? 'nothing' : 'its objects to nobody'}`, async (t) => {
     const rig = await SyncRig.start(t);
     const repository = new GitRepository(t);
     repository.write('web.service', unitFile()).commit();
     await rig.apply('prod', { url: repository.url, prune });
     await rig.until('applied', () => rig.reason('prod') === 'Applied');
+    await rig.apply('prod', { url: repository.url, prune, mode });
     assert.deepEqual(rig.get('prod')?.metadata.finalizers, [gitSyncFinalizer]);
     await rig.server.door.remove('gitsyncs', 'prod', {}, as('ann'));
     await rig.until('gone', () => rig.get('prod') === undefined);

@@ -124,8 +124,8 @@ test("an X.509 signature is nobody's: whom this host trusts is not whom the Secr
   const repository = new GitRepository(t);
   repository.write('a', '1').commit();
   const programs = directory(t);
-  const verdict = '[GNUPG:] NEWSIG\\n[GNUPG:] GOODSIG 0123456789ABCDEF eve\\n';
-  writeFileSync(join(programs, 'gpgsm'), `#!/bin/sh\nprintf '${verdict}'\n`, { mode: 0o755 });
+  const verdict = '\\n[GNUPG:] NEWSIG\\n[GNUPG:] GOODSIG 0123456789ABCDEF eve\\n[GNUPG:] TRUST_FULLY 0 shell\\n';
+  writeFileSync(join(programs, 'gpgsm'), `#!/bin/sh\ncat >/dev/null\nprintf '${verdict}'\n`, { mode: 0o755 });
   const { PATH } = process.env;
   process.env.PATH = `${programs}:${PATH}`;
   t.after(() => {
