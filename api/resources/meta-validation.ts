@@ -39,5 +39,10 @@ export function validateMeta(metadata: ObjectMeta): FieldError[] {
   if (annotationBytes > maxAnnotationBytes) {
     errors.push({ field: 'metadata.annotations', message: `must have at most ${maxAnnotationBytes} bytes, has ${annotationBytes}` });
   }
+  const controllers = (metadata.ownerReferences ?? []).filter(({ controller }) => controller === true);
+  if (controllers.length > 1) {
+    const who = controllers.map(({ kind, name }) => `${kind} ${name}`).join(' and ');
+    errors.push({ field: 'metadata.ownerReferences', message: `Invalid value: an object has one controller at most, and here are ${who}` });
+  }
   return errors;
 }

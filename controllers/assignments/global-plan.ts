@@ -116,7 +116,8 @@ export function globalFragment({ source, verdict, copies, rollout, fragment, now
 
   const say = (type: string, status: 'True' | 'False', reason: string, message: string) =>
     condition({ type, status, reason, message }, fragment?.conditions, now, generation);
-  const notReady = staying.find((copy) => assigned.has(copy.machine) && !asWanted.includes(copy));
+  const wellOff = new Set(asWanted);
+  const notReady = staying.find((copy) => assigned.has(copy.machine) && !wellOff.has(copy));
   const scheduled = !isWanted
     ? say('Scheduled', 'False', planned.deleting ? 'Deleting' : 'Inactive', idle + waiting)
     : desiredMachines === 0

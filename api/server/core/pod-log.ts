@@ -68,12 +68,17 @@ async function* firstBytes(lines: AsyncIterable<Uint8Array>, limit: number): Asy
 const maxHeldBytes = 16 * 1024 * 1024;
 
 async function* lastLines(bytes: AsyncIterable<Uint8Array>, lines: number): AsyncGenerator<Uint8Array> {
-  let held: Buffer = Buffer.alloc(0);
+  let held: Uint8Array[] = [];
+  let heldBytes = 0;
   for await (const chunk of bytes) {
-    held = Buffer.concat([held, chunk]);
-    if (held.length > maxHeldBytes) held = endOf(held, lines).subarray(-maxHeldBytes / 2);
+    held.push(chunk);
+    heldBytes += chunk.length;
+    if (heldBytes <= maxHeldBytes) continue;
+    const kept = endOf(Buffer.concat(held), lines).subarray(-maxHeldBytes / 2);
+    held = [kept];
+    heldBytes = kept.length;
   }
-  const end = endOf(held, lines);
+  const end = endOf(Buffer.concat(held), lines);
   if (end.length > 0) yield end;
 }
 

@@ -185,3 +185,21 @@ test('dependents are known by the uid that they name, through every change', () 
   dependents.note('units', 'b', undefined);
   assert.deepEqual([of('1'), of('2'), of('3')], [[], [], ['units/a']]);
 });
+
+test('an object has one controller at most', async (t) => {
+  const { door } = await openServer(t);
+  const owner = (name: string, controller?: boolean) => ({
+    apiVersion: 'flotilla.dev/v1',
+    kind: 'UnitSet',
+    name,
+    uid: name,
+    ...(controller ? { controller } : {}),
+  });
+  const owned = (...ownerReferences: readonly object[]) => unit('of.service', { content: content() }, { ownerReferences });
+  await refused(
+    door.create('units', owned(owner('a', true), owner('b'), owner('c', true)), kubectl),
+    'Invalid',
+    /metadata\.ownerReferences: .*one controller at most, and here are UnitSet a and UnitSet c/,
+  );
+  await door.create('units', owned(owner('a', true), owner('b')), kubectl);
+});
