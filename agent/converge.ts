@@ -1,26 +1,25 @@
 /**
- * Makes systemd match what is wanted on this machine: looks at one unit, plans, carries out the steps, each unit in its own lane. Nothing
+ * Makes systemd match what is wanted on this machine: looks at one unit, plans, has the steps carried out, each unit in its own lane. Nothing
  * here decides; `plan.ts` does.
  */
 import type { UnitState } from '../api/resources/assignment.js';
 import type { AgentAssignment } from '../api/resources/protocol.js';
-import { mayLackAnother } from '../api/resources/start-results.js';
 import type { Clock, Random } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
 import type { Metrics } from '../runtime/metrics.js';
 import { createWorkQueue, type Outcome, settled, type WorkQueue } from '../runtime/work-queue.js';
 import { batched } from './batched.js';
 import { Drift } from './drift.js';
+import { Execution, StillRunning, type UnitEvent } from './execution.js';
 import { isUnexplained } from './failed-command.js';
 import type { UnitFiles } from './files.js';
 import { isImplicit } from './implicit-units.js';
-import { whyNotStarted } from './job-results.js';
 import { Leaving } from './leaving.js';
 import { Observations } from './observe.js';
 import { plan, type World } from './plan.js';
-import type { Records, UnitRecord } from './records.js';
-import { carryOut, type Executors, type Step, type StepOutcome } from './steps.js';
-import { isDown, isUp, type JobResult, NoAnswer, type SeenUnit, type Systemd, SystemdError } from './systemd.js';
+import type { Records } from './records.js';
+import type { Step, StepOutcome } from './steps.js';
+import { isDown, isUp, NoAnswer, type SeenUnit, type Systemd } from './systemd.js';
 import { type FileOnDisk, type Problem, unitState } from './unit-state.js';
 import { serviceType } from './unit-text.js';
 
@@ -35,13 +34,7 @@ export interface ConvergenceOptions {
   readonly metrics?: Metrics;
   /** What would be reported of the unit may have changed. */
   readonly onChange: (name: string) => void;
-  /** Something worth telling people once. */
-  readonly onEvent: (event: {
-    readonly unit: string;
-    readonly reason: string;
-    readonly message: string;
-    readonly warning: boolean;
-  }) => void;
+  readonly onEvent: (event: UnitEvent) => void;
 }
 
 /** What may be done at this time (SEMANTICS 16). */
@@ -52,10 +45,6 @@ export interface Policy {
   startHeld(assignment: AgentAssignment): string | undefined;
 }
 
-/** A unit that could not be started is tried again this long after the last other one has come. */
-const arrivalsGraceMs = 500;
-/** A stop that lasts longer than this is worth a word. */
-const slowStopMs = 5_000;
 /** Rounds of look, plan and do in one go; a unit that has not settled by then is tried again later. */
 const maxRounds = 6;
 const closeLimitMs = 2_000;
@@ -71,12 +60,7 @@ export class Convergence {
   readonly #leaving: Leaving;
   readonly #drift: Drift;
   readonly #problems = new Map<string, Problem>();
-  /** Units whose start job has not ended. */
-  readonly #starting = new Set<string>();
-  /** How many files have come to this machine since this agent started. */
-  #arrivals = 0;
-  /** Units whose last start came to nothing, and since then the file of another one has come. */
-  readonly #hasNews = new Set<string>();
+  readonly #execution: Execution;
   readonly #onDisk = new Map<string, FileOnDisk>();
   /** Whose name it is, of units that were found to be the machine's own. */
   readonly #owners = new Map<string, string>();
@@ -102,6 +86,19 @@ export class Convergence {
       // A stop lasts as long as the unit's ExecStop= and TimeoutStopSec= let it.
       limits: { runMs: 86_400_000 },
     });
+    this.#execution = new Execution(
+      { ...options, observations: this.observations, drift: this.#drift, leaving: this.#leaving },
+      {
+        row: this.#row,
+        reread: (name) => void this.#file(name),
+        fileGone: (name) => void this.#onDisk.delete(name),
+        desired: (name) => this.#desired.get(name),
+        setProblem: (name, problem) => this.#setProblem(name, problem),
+        timer: (name, delayMs, run) => this.#timer(name, delayMs, run),
+        again: (name) => this.#lanes.add(name),
+        forgetBackoff: (name) => this.#lanes.forget(name),
+      },
+    );
     systemd.listen({
       connected: () => this.#lookAgain(),
       changed: (name, change) => {
@@ -294,7 +291,7 @@ export class Convergence {
       bootID,
       mayLeave: this.#policy.mayLeave,
       startHeld: desired && this.#policy.startHeld(desired),
-      hasNews: this.#hasNews.has(name),
+      hasNews: this.#execution.hasNews(name),
       isDriftDue: this.#drift.isDue(name),
     };
   }
@@ -326,7 +323,7 @@ export class Convergence {
       if (problem) this.#setProblem(name, problem);
       let outcome: StepOutcome = 'done';
       for (const step of steps) {
-        outcome = await this.#carryOut(name, step, world);
+        outcome = await this.#execution.carryOut(name, step, world);
         did.push(step);
         if (outcome === 'again') break;
       }
@@ -350,216 +347,6 @@ export class Convergence {
     throw new Error(`it does not settle after ${maxRounds} attempts`);
   }
 
-  async #carryOut(name: string, step: Step, world: World): Promise<StepOutcome> {
-    const { clock, log } = this.#options;
-    const startedAt = clock.monotonicMs();
-    const outcome = await carryOut(this.#executors(world), name, step);
-    log.debug('step done', { unit: name, do: step.do, why: step.why, took_ms: Math.round(clock.monotonicMs() - startedAt) });
-    return outcome;
-  }
-
-  #executors({ invocationID, isDriftDue, isMadeUp }: World): Executors {
-    const { files, records, systemd, onEvent } = this.#options;
-    const done: StepOutcome = 'done';
-    return {
-      stage: (name, { file }) => {
-        files.stage(name, file);
-        return done;
-      },
-      write: (name) => {
-        files.commit(name);
-        this.#file(name);
-        this.#tellUnstarted(name);
-        return done;
-      },
-      link: async (name, { links }) => {
-        const taken: string[] = [];
-        for (const { alias } of links) {
-          if (alias === undefined) continue;
-          const { load, id } = await this.#row(alias);
-          if (load !== 'not-found' && id !== name) taken.push(alias);
-        }
-        taken.push(
-          ...files.link(
-            name,
-            links.filter(({ alias }) => alias === undefined || !taken.includes(alias)),
-          ),
-        );
-        const warning = taken.length > 0 && {
-          reason: 'LinkTaken',
-          message: `not enabled as ${taken.join(', ')}: the machine has that itself`,
-        };
-        const { warning: _, ...rest } = this.#record(name);
-        records.set(name, warning ? { ...rest, warning } : rest);
-        return done;
-      },
-      reload: async (name) => {
-        // Of a unit that it has from no file systemd does not say that there is one now.
-        if (isMadeUp || (await systemd.needsReload(name))) await systemd.reload();
-        return done;
-      },
-      resetFailed: async (name) => {
-        await systemd.resetFailed(name);
-        return done;
-      },
-      stop: (name) => this.#stop(name),
-      unlaunch: (name) => {
-        this.#forgetStart(name);
-        return done;
-      },
-      start: async (name, { start }) => {
-        await this.#leaving.untilGone();
-        const { started: _, stopping: __, unstarted: ___, ...rest } = this.#record(name);
-        records.set(name, { ...rest, starting: { ...start, invocationBefore: invocationID } });
-        if (isDriftDue) this.#drift.repairing(name);
-        this.#drift.ended(name);
-        this.#hasNews.delete(name);
-        try {
-          const { ended } = await systemd.start(name);
-          this.#starting.add(name);
-          const arrivals = this.#arrivals;
-          void ended.then((result) => this.#readBack(name, result, arrivals));
-        } catch (error) {
-          if (!(error instanceof SystemdError && loadFailures.has(error.code))) throw error;
-          return this.#refused(name, error);
-        }
-        records.set(name, { ...rest, started: start });
-        files.settle(name);
-        if (isDriftDue)
-          onEvent({ unit: name, reason: 'DriftRepaired', message: 'started again: somebody stopped it on the machine', warning: true });
-        return done;
-      },
-      adopt: (name, { start }) => {
-        const { starting: _, stopping: __, ...rest } = this.#record(name);
-        records.set(name, { ...rest, started: start });
-        files.settle(name);
-        return done;
-      },
-      rollBack: (name) => {
-        files.rollBack(name);
-        this.#file(name);
-        return done;
-      },
-      accept: (name, { uid, generation, template }) => {
-        const { template: _, refused, ...rest } = this.#record(name);
-        records.set(name, { ...rest, uid, generation, ...(template ? { template } : {}) });
-        return done;
-      },
-      remove: (name) => {
-        files.remove(name);
-        this.#onDisk.delete(name);
-        return done;
-      },
-      forget: (name) => {
-        records.set(name, undefined);
-        this.#drift.forget(name);
-        this.#hasNews.delete(name);
-        this.#timer(name);
-        this.#lanes.forget(name);
-        if (!this.#desired.has(name)) this.observations.forget(name);
-        return done;
-      },
-    };
-  }
-
-  async #stop(name: string): Promise<StepOutcome> {
-    const { systemd, records } = this.#options;
-    this.#drift.replacing(name);
-    records.set(name, { ...this.#record(name), stopping: true });
-    this.#timer(name, slowStopMs, () =>
-      this.#setProblem(name, {
-        reason: 'StopPending',
-        message: 'systemd is still stopping it, and waits for ExecStop= or the processes to end',
-      }),
-    );
-    try {
-      const result = await this.#stopJob(name);
-      const seen = await this.#row(name);
-      this.observations.row(name, seen);
-      if (!isDown(seen)) throw new StillRunning(`the stop job ended (${result}) and it is still ${seen.active} (${seen.sub})`);
-      if (seen.active === 'failed') await systemd.resetFailed(name);
-    } finally {
-      this.#timer(name);
-    }
-    this.#leaving.end(name);
-    this.#forgetStart(name);
-    return 'done';
-  }
-
-  async #stopJob(name: string): Promise<string> {
-    try {
-      return await (await this.#options.systemd.stop(name)).ended;
-    } catch (error) {
-      // Nothing of that name is loaded, so nothing of it runs.
-      if (error instanceof SystemdError && error.code === 'org.freedesktop.systemd1.NoSuchUnit') return 'not loaded';
-      throw error;
-    }
-  }
-
-  async #refused(name: string, error: SystemdError): Promise<StepOutcome> {
-    const { records, systemd, log, onEvent } = this.#options;
-    const desired = this.#desired.get(name);
-    const loadError = (await systemd.loadError(name)) ?? error.message;
-    const { starting: _, ...rest } = this.#record(name);
-    log.warn('systemd does not load the unit', { unit: name, error: loadError });
-    onEvent({ unit: name, reason: 'LoadFailed', message: `systemd does not load this text: ${loadError}`, warning: true });
-    const refused = desired && {
-      uid: desired.unitUid,
-      textHash: desired.textHash,
-      ...(desired.restart === undefined ? {} : { restart: desired.restart }),
-      message: loadError,
-    };
-    records.set(name, refused ? { ...rest, refused } : rest);
-    return 'again';
-  }
-
-  /** A job that is `done` need not have left the unit running: what systemd says of it counts. */
-  async #readBack(name: string, result: JobResult, arrivals: number): Promise<void> {
-    const { systemd, records, log } = this.#options;
-    try {
-      const seen = await this.#row(name);
-      this.observations.row(name, seen);
-      const unstarted = seen.active === 'inactive' ? whyNotStarted(name, result) : undefined;
-      const record = records.get(name);
-      if (unstarted && record?.started) {
-        records.set(name, { ...record, unstarted });
-        if (arrivals < this.#arrivals) this.#trySoon(name);
-      }
-      // Usually systemd's signals have told everything by now.
-      const known = this.observations.get(name);
-      if (known && !this.observations.areDetailsCurrent(name)) this.observations.details(name, await systemd.details(name));
-    } catch (error) {
-      log.warn('state after a start is not known', { unit: name, error: (error as Error).message });
-    } finally {
-      this.#starting.delete(name);
-      this.#options.onChange(name);
-    }
-  }
-
-  /** Whoever could not be started may have lacked the unit that has come now: a socket its service, say. */
-  #tellUnstarted(arrived: string): void {
-    this.#arrivals += 1;
-    const { records } = this.#options;
-    for (const name of records.names()) if (name !== arrived && records.get(name)?.unstarted) this.#trySoon(name);
-  }
-
-  /** Not at once: units often come many at a time. */
-  #trySoon(name: string): void {
-    const { unstarted } = this.#options.records.get(name) ?? {};
-    if (!unstarted || !mayLackAnother(unstarted.reason)) return;
-    this.#hasNews.add(name);
-    this.#timer(name, arrivalsGraceMs, () => this.#lanes.add(name));
-  }
-
-  #record(name: string): UnitRecord {
-    return this.#options.records.get(name) ?? { uid: this.#desired.get(name)?.unitUid ?? '' };
-  }
-
-  #forgetStart(name: string): void {
-    const { started: _, starting: __, stopping: ___, unstarted: ____, ...rest } = this.#record(name);
-    this.#options.records.set(name, rest);
-  }
-
   /** Sets the unit's one timer, or takes it away. */
   #timer(name: string, delayMs?: number, run?: () => void): void {
     this.#timers.get(name)?.();
@@ -578,7 +365,7 @@ export class Convergence {
 
   /** Whether it is being changed right now, so that what is seen of it will be another thing in a moment. */
   isMoving(name: string): boolean {
-    return this.#busy.has(name) || this.#starting.has(name);
+    return this.#busy.has(name) || this.#execution.isStarting(name);
   }
 
   /** Service Type=, as systemd said it or else as the file says it. */
@@ -616,12 +403,3 @@ export class Convergence {
     await this.#lanes.stop({ drain: false, limitMs: closeLimitMs });
   }
 }
-
-class StillRunning extends Error {
-  override readonly name = 'StillRunning';
-}
-
-/** systemd's words for "I cannot use this file"; anything else that it says of a start is about something else, and is tried again. */
-const loadFailures: ReadonlySet<string> = new Set(
-  ['BadUnitSetting', 'LoadFailed', 'UnitMasked', 'JobTypeNotApplicable'].map((code) => `org.freedesktop.systemd1.${code}`),
-);

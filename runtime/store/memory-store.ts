@@ -392,15 +392,15 @@ export class MemoryStore implements Store {
     signal?.throwIfAborted();
     if (this.faults.frozen) {
       const answered = await new Promise<boolean>((resolve) => {
-        const cancel = this.#clock.after(this.#callTimeoutMs, () => resolve(false));
-        this.#thawed.push(() => {
+        const settle = (isAnswered: boolean) => {
           cancel();
-          resolve(true);
-        });
-        signal?.addEventListener('abort', () => {
-          cancel();
-          resolve(false);
-        });
+          signal?.removeEventListener('abort', giveUp);
+          resolve(isAnswered);
+        };
+        const giveUp = () => settle(false);
+        const cancel = this.#clock.after(this.#callTimeoutMs, giveUp);
+        this.#thawed.push(() => settle(true));
+        signal?.addEventListener('abort', giveUp);
       });
       signal?.throwIfAborted();
       if (!answered) {
