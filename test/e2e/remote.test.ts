@@ -12,10 +12,10 @@ const sshPort = 2222;
 const inMachines = '/var/ssh-test';
 const global = '[X-Fleet]\nGlobal=true\n';
 
-/** Says a line whenever somebody writes one into /run/said. */
+/** Says a line whenever somebody writes one into /run/said. It holds that open for writing, too: a writer that leaves is not the end. */
 const talker = `[Service]
 ExecStartPre=/bin/sh -c 'rm -f /run/said; mkfifo /run/said'
-ExecStart=/bin/sh -c 'echo ready; while read -r line < /run/said; do echo "$line"; done'
+ExecStart=/bin/sh -c 'exec 3<>/run/said; echo ready; while read -r line <&3; do echo "$line"; done'
 `;
 
 describe('machines from near', () => {
