@@ -24,12 +24,12 @@ describe('losing the control plane', () => {
       ),
     );
 
-  test('etcd away for half a minute: nothing stops, and everything catches up', async () => {
+  test('etcd away for a minute: nothing stops, and everything catches up', async () => {
     const before = await identities();
     const stampsBefore = (await cluster.stamps()).length;
     const [etcd] = cluster.dev.etcds;
     etcd!.freeze();
-    await new Promise((resolve) => setTimeout(resolve, 30_000));
+    await new Promise((resolve) => setTimeout(resolve, 60_000));
     assert.equal((await cluster.stamps()).length, stampsBefore);
     etcd!.thaw();
     await until('the server ready again', async () => (await cluster.dev.cli(['get', '--raw', '/readyz'])).code === 0);

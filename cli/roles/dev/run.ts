@@ -24,6 +24,8 @@ export const run = (command: string, args: readonly string[], options: RunOption
     const timer = setTimeout(() => {
       isLate = true;
       child.kill('SIGKILL');
+      // Whoever it has started may hold its pipes open for ever.
+      for (const stream of [child.stdout, child.stderr]) stream.destroy();
     }, options.timeoutMs ?? 60_000);
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
