@@ -292,6 +292,7 @@ export class Convergence {
       mayLeave: this.#policy.mayLeave,
       startHeld: desired && this.#policy.startHeld(desired),
       hasNews: this.#execution.hasNews(name),
+      lateWanted: this.#execution.lateWanted(name),
       isDriftDue: this.#drift.isDue(name),
     };
   }

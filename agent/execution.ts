@@ -65,6 +65,9 @@ export class Execution {
   /** Units whose last start came to nothing, and since then the file of another one has come. */
   readonly #hasNews = new Set<string>();
 
+  /** Units that were started before the file of one that they want had come, and that one. */
+  readonly #lateWanted = new Map<string, string>();
+
   constructor(options: ExecutionOptions, lane: Lane) {
     this.#options = options;
     this.#lane = lane;
@@ -78,6 +81,10 @@ export class Execution {
     return this.#hasNews.has(name);
   }
 
+  lateWanted(name: string): string | undefined {
+    return this.#lateWanted.get(name);
+  }
+
   /** Carries one step out. Rejects with what systemd or the disk refuse, which is tried again. */
   async carryOut(name: string, step: Step, world: World): Promise<StepOutcome> {
     const { clock, log } = this.#options;
@@ -87,7 +94,7 @@ export class Execution {
     return outcome;
   }
 
-  #executors({ invocationID, isDriftDue, isMadeUp }: World): Executors {
+  #executors({ invocationID, isDriftDue, isMadeUp, file }: World): Executors {
     const { files, records, systemd, onEvent } = this.#options;
     const done: StepOutcome = 'done';
     return {
@@ -95,10 +102,11 @@ export class Execution {
         files.stage(name, file);
         return done;
       },
-      write: (name) => {
+      write: async (name) => {
         files.commit(name);
         this.#lane.reread(name);
         this.#tellUnstarted(name);
+        if (file === undefined) await this.#tellWhoWants(name);
         return done;
       },
       link: async (name, { links }) => {
@@ -143,6 +151,7 @@ export class Execution {
         if (isDriftDue) this.#options.drift.repairing(name);
         this.#options.drift.ended(name);
         this.#hasNews.delete(name);
+        this.#lateWanted.delete(name);
         try {
           const { ended } = await systemd.start(name);
           this.#starting.add(name);
@@ -156,6 +165,11 @@ export class Execution {
         files.settle(name);
         if (isDriftDue)
           onEvent({ unit: name, reason: 'DriftRepaired', message: 'started again: somebody stopped it on the machine', warning: true });
+        return done;
+      },
+      startWanted: async (name) => {
+        this.#lateWanted.delete(name);
+        await systemd.start(name);
         return done;
       },
       adopt: (name, { start }) => {
@@ -183,6 +197,7 @@ export class Execution {
         records.set(name, undefined);
         this.#options.drift.forget(name);
         this.#hasNews.delete(name);
+        this.#lateWanted.delete(name);
         this.#lane.timer(name);
         this.#lane.forgetBackoff(name);
         if (!this.#lane.desired(name)) this.#options.observations.forget(name);
@@ -271,6 +286,20 @@ export class Execution {
     this.#arrivals += 1;
     const { records } = this.#options;
     for (const name of records.names()) if (name !== arrived && records.get(name)?.unstarted) this.#trySoon(name);
+  }
+
+  /**
+   * What is only wanted loaded is started by others, and systemd passes over what a unit wants while there is no file of it. So that it does not
+   * matter which of two units came first, those that run are looked at again.
+   */
+  async #tellWhoWants(arrived: string): Promise<void> {
+    if (this.#lane.desired(arrived)?.wanted !== 'loaded') return;
+    for (const name of await this.#options.systemd.wantedBy(arrived)) {
+      const record = this.#options.records.get(name);
+      if (!record?.started && !record?.starting) continue;
+      this.#lateWanted.set(name, arrived);
+      this.#lane.again(name);
+    }
   }
 
   /** Not at once: units often come many at a time. */

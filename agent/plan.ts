@@ -7,7 +7,7 @@ import type { AgentAssignment } from '../api/resources/protocol.js';
 import { mayLackAnother } from '../api/resources/start-results.js';
 import { type Start, sameStart, type UnitRecord } from './records.js';
 import type { Step } from './steps.js';
-import { isDown, type SeenUnit } from './systemd.js';
+import { isDown, isUp, type SeenUnit } from './systemd.js';
 import { installLinks, type OwnFile, restartHash } from './unit-text.js';
 
 export interface World {
@@ -31,6 +31,8 @@ export interface World {
   readonly startHeld: string | undefined;
   /** Since its last start another unit's file has come to this machine. */
   readonly hasNews?: boolean;
+  /** A unit that it wants started along with itself, and whose file has come to this machine only after it was started. */
+  readonly lateWanted?: string | undefined;
   /** Somebody stopped it by hand, and it is time to repair that (SEMANTICS 11). */
   readonly isDriftDue: boolean;
 }
@@ -109,6 +111,10 @@ function launch(world: World, desired: AgentAssignment): Plan {
     if (isDown(seen) && isOwedAStart(world)) {
       const why = 'its start came to nothing, and a unit that it may need has come since';
       return finish([...afresh(seen), ...placeQuietly, { do: 'start', start, why }]);
+    }
+    if (isUp(seen) && world.lateWanted !== undefined) {
+      const why = `it wants ${world.lateWanted}, which came after it was started`;
+      return finish([...placeQuietly, { do: 'startWanted', why }]);
     }
     if (!world.isDriftDue || !isDown(seen)) return finish(placeQuietly);
     return finish([...afresh(seen), ...placeQuietly, { do: 'start', start, why: 'stopped by hand, wanted launched' }]);

@@ -18,6 +18,8 @@ export interface StepArgs {
   resetFailed: Record<never, never>;
   /** Remembers that it is about to start, asks systemd, remembers that it did. */
   start: { start: Start };
+  /** It runs, and goes on running: systemd starts what it wants and does not run. */
+  startWanted: Record<never, never>;
   /** It runs already, as wanted: remembers it as started. */
   adopt: { start: Start };
   /** Puts the file back that systemd could load. */

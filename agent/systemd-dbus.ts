@@ -160,6 +160,10 @@ class SystemdDbus implements Systemd {
     return message === '' ? undefined : message;
   }
 
+  async wantedBy(name: string): Promise<readonly string[]> {
+    return (await this.#property(unitPath(name), unitInterface, 'WantedBy')) as string[];
+  }
+
   async needsReload(name: string): Promise<boolean> {
     return (await this.#property(unitPath(name), unitInterface, 'NeedDaemonReload')) === true;
   }

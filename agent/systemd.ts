@@ -85,6 +85,8 @@ export interface Systemd {
   fragmentPath(name: string): Promise<string>;
   /** Why it could not be loaded, in systemd's words; undefined when it could. */
   loadError(name: string): Promise<string | undefined>;
+  /** Units in systemd's memory that want this one started along with them (Wants=); they may have been loaded before there was a file of it. */
+  wantedBy(name: string): Promise<readonly string[]>;
   /** Whether the loaded unit is older than its file: true after an edit when something kept the unit loaded. */
   needsReload(name: string): Promise<boolean>;
   /** Path of the unit's cgroup below the root of the hierarchy; absent while it has none. */

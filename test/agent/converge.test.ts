@@ -110,6 +110,32 @@ test('a unit that could not be started for want of another is started once that 
   assert.deepEqual(await world.changesDuring(() => world.want(socket, itsService, assignment('more.service'))), ['start more.service']);
 });
 
+test('what a running unit wants is started with it, whichever of the two came first', async () => {
+  const target = assignment('all.target', '[Unit]\nWants=member.service\n');
+  const member = assignment('member.service', service(), { wanted: 'loaded' });
+  for (const order of [
+    [target, member],
+    [member, target],
+  ]) {
+    const world = await AgentWorld.start();
+    await world.want(order[0]!);
+    await world.want(...order);
+    assert.equal(world.systemd.active('member.service'), 'active');
+    assert.equal(world.systemd.starts.get('all.target'), 1);
+    await world.systemd.byHand('stop', 'member.service');
+    assert.deepEqual(await world.changesDuring(() => world.want(...order)), [], 'once');
+    assert.equal(world.systemd.active('member.service'), 'inactive');
+  }
+});
+
+test('what only a unit wants that has ended is not started, and neither is what nobody wants', async () => {
+  const world = await AgentWorld.start();
+  const oneshot = assignment('once.service', '[Unit]\nWants=member.service\n[Service]\nType=oneshot\nExecStart=/bin/true\n');
+  await world.want(oneshot);
+  const loaded = ['member.service', 'other.service'].map((name) => assignment(name, service(), { wanted: 'loaded' }));
+  assert.deepEqual(await world.changesDuring(() => world.want(oneshot, ...loaded)), []);
+});
+
 test('SEMANTICS 8: removed means stopped, file gone, and reported gone', async () => {
   const world = await AgentWorld.start();
   await world.want(assignment('web.service', `${service()}[Install]\nWantedBy=multi-user.target\n`));

@@ -130,6 +130,16 @@ const cases: readonly { name: string; given: Partial<World>; steps: readonly str
     steps: [],
   },
   {
+    name: 'it runs, and a unit that it wants has come after it was started',
+    given: { desired: assignment(v1), seen: up, lateWanted: 'db.service', file: file(v1), record: startedWith(v1) },
+    steps: ['startWanted'],
+  },
+  {
+    name: 'SEMANTICS 11: it ended before a unit that it wants came: it is not started for that',
+    given: { desired: assignment(v1), seen: ended, lateWanted: 'db.service', file: file(v1), record: startedWith(v1) },
+    steps: [],
+  },
+  {
     name: 'SEMANTICS 11: it failed, then its text changed',
     given: { desired: assignment(v2, { generation: 2 }), seen: failed, file: file(v1), record: startedWith(v1) },
     steps: ['resetFailed', 'stage', 'write', 'reload', 'start', 'accept'],

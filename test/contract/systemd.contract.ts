@@ -129,6 +129,22 @@ export function systemdContract(name: string, open: () => Promise<SystemdUnderTe
       assert.deepEqual(await systemd.details(unit), before);
     });
 
+    withSystemd('what it wants may come later: who wants it is known, and a start of what runs starts it', async (under, unit) => {
+      const { systemd, write, row } = under;
+      const wanted = `wanted-by-${unit}`;
+      write(unit, `[Unit]\nWants=${wanted}\n[Service]\nExecStart=/bin/sleep infinity\n`);
+      await (await systemd.start(unit)).ended;
+      const before = await systemd.details(unit);
+      assert.equal((await row(wanted)).load, 'not-found');
+      write(wanted, '[Service]\nExecStart=/bin/sleep infinity\n');
+      assert.ok(isDown(await row(wanted)));
+      assert.deepEqual(await systemd.wantedBy(wanted), [unit]);
+      assert.deepEqual(await systemd.wantedBy(unit), []);
+      await (await systemd.start(unit)).ended;
+      await until('what it wants', async () => (await row(wanted)).active === 'active');
+      assert.deepEqual(await systemd.details(unit), before);
+    });
+
     withSystemd('a stop job ends when nothing runs any more', async ({ systemd, write, row }, unit) => {
       write(unit, '[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep 0.3\n');
       await (await systemd.start(unit)).ended;

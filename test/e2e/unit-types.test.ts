@@ -72,13 +72,14 @@ describe('types of units', { concurrency: 4 }, () => {
     assert.equal((await machine.exec(['findmnt', '/run/scratch'])).code, 1);
   });
 
-  test('target and slice: one starts what it wants, the other holds what names it', async () => {
+  test('target and slice: one starts what it wants, also when that comes later, the other holds what names it', async () => {
+    // The target is there first: what it wants is started when it comes.
+    await cluster.apply(unitManifest('everything.target', '[Unit]\nWants=member.service\nAfter=member.service\n'));
+    assert.equal((await cluster.untilReady('everything.target')).status?.active, 'active');
     await cluster.apply(
       loaded('member.service', '[Service]\nSlice=team.slice\nExecStart=/bin/sleep infinity\n'),
       unitManifest('team.slice', '[Slice]\nTasksMax=50\n'),
-      unitManifest('everything.target', '[Unit]\nWants=member.service\nAfter=member.service\n'),
     );
-    assert.equal((await cluster.untilReady('everything.target')).status?.active, 'active');
     await cluster.untilReady('team.slice');
     await until('the member', async () => (await active('member.service')) === 'active');
     const { ControlGroup, TasksMax } = {

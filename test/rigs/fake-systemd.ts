@@ -130,6 +130,11 @@ export class FakeSystemd implements Systemd {
     return this.#load(name).loadError;
   }
 
+  async wantedBy(name: string): Promise<readonly string[]> {
+    await this.#answer(`wantedBy ${name}`);
+    return [...this.#loaded.values()].filter(({ text }) => wantsOf(text).includes(name)).map((unit) => unit.name);
+  }
+
   async needsReload(name: string): Promise<boolean> {
     await this.#answer(`needsReload ${name}`);
     const unit = this.#load(name);
@@ -319,6 +324,9 @@ export class FakeSystemd implements Systemd {
       void turn().then(() => job.end('failed'));
       return { ended };
     }
+    for (const wanted of wantsOf(unit.text)) {
+      if (this.#source(wanted) && isDown(this.#load(wanted))) this.#propagate(wanted, this.#start(wanted, false));
+    }
     if (!isDown(unit) && unit.active !== 'deactivating') {
       void turn().then(() => job.end('done'));
       return { ended };
@@ -434,6 +442,9 @@ export class FakeSystemd implements Systemd {
 }
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** What it starts along with itself, where there is a file of it. */
+const wantsOf = (text: string): string[] => [...text.matchAll(/^Wants=(.+)$/gm)].flatMap(([, names]) => names!.split(' '));
 
 /** Status of an ExecStartPre= that fails and must not. */
 const failsBefore = (text: string): number | undefined => {
