@@ -20,12 +20,20 @@ export interface LoopPorts {
   readonly signal: AbortSignal;
 }
 
+/** A key that is looked at once the changes that lead to it have gathered for a while. */
+export interface LaterKey {
+  readonly key: string;
+  readonly afterMs: number;
+}
+
 export interface KeyedLoop extends LoopPorts {
   /** For logs and metrics. */
   readonly name: string;
   readonly concurrency: number;
+  /** How long a run may take before it is told to end. Default: as the queue has it. */
+  readonly runMs?: number;
   readonly sweepEveryMs: number;
-  readonly keysOf: (batch: CacheBatch) => Iterable<string>;
+  readonly keysOf: (batch: CacheBatch) => Iterable<string | LaterKey>;
   /** Asked at the start, after the cache was listed anew, and for each sweep. */
   readonly everything: () => Iterable<string>;
   readonly work: (key: string, signal: AbortSignal) => Promise<Outcome>;
@@ -46,6 +54,7 @@ export async function runKeyedLoop(loop: KeyedLoop): Promise<void> {
     log,
     metrics,
     concurrency,
+    ...(loop.runMs === undefined ? {} : { limits: { runMs: loop.runMs } }),
     async work(key, run) {
       try {
         return await loop.work(key, run);
@@ -58,7 +67,12 @@ export async function runKeyedLoop(loop: KeyedLoop): Promise<void> {
     },
   });
   const unsubscribe = cache.subscribe((batch) => {
-    for (const key of batch.relisted ? loop.everything() : loop.keysOf(batch)) queue.add(key);
+    if (batch.relisted) for (const key of loop.everything()) queue.add(key);
+    // After a list, too: a change may mean more than its key.
+    for (const key of loop.keysOf(batch)) {
+      if (typeof key === 'string') queue.add(key);
+      else queue.addAfter(key.key, key.afterMs);
+    }
   });
   const stop = () => end.abort();
   signal.addEventListener('abort', stop, { once: true });

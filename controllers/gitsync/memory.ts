@@ -1,4 +1,6 @@
 /** What the leader remembers of a GitSync between two looks. All of it can be lost: then the next look goes the long way. */
+import type { GitSyncStatus } from '../../api/resources/gitsync.js';
+import type { Verdict } from './status.js';
 
 export interface SyncMemory {
   /** Of the spec that the rest is about. */
@@ -13,4 +15,11 @@ export interface SyncMemory {
   readonly failures: number;
   /** It waits until these are healthy, until then at the latest. */
   readonly waiting?: { readonly revision: string; readonly ids: readonly string[]; readonly untilMs: number } | undefined;
+}
+
+/** What came of a sync, before it is told. */
+export interface Ended {
+  readonly verdict: Verdict;
+  readonly status: GitSyncStatus;
+  readonly memory: Partial<Pick<SyncMemory, 'commit' | 'revisions' | 'waiting'>>;
 }

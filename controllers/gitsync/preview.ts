@@ -5,10 +5,10 @@ import { StatusError } from '../../api/resources/errors.js';
 import { type GitSync, gitSyncManager } from '../../api/resources/gitsync.js';
 import { gitSyncKind } from '../../api/resources/gitsync-kind.js';
 import { revisionText } from '../../runtime/git/refs.js';
-import { labelled, liveIn } from './apply.js';
+import { labelled } from './apply.js';
 import { documentId, parseId, type SyncDocument } from './documents.js';
-import { planSync } from './plan.js';
 import type { GitSources } from './ports.js';
+import { planRevision } from './revision-plan.js';
 import { settingsOf } from './settings.js';
 import { loadRevision, openSource, resolveRevision, SourceError } from './source.js';
 import { heldMessage } from './status.js';
@@ -45,24 +45,14 @@ export async function previewSync(name: string, options: PreviewOptions): Promis
     const source = await openSource(spec, settings, options, undefined);
     const revision = await resolveRevision(source, options);
     const documents = await loadRevision(source, revision, options);
-    const { maxDeletePercent } = settings;
-    const inventory = status.inventory ?? [];
-    const plan = planSync({
-      name,
-      documents,
-      inventory,
-      live: liveIn(cache),
-      isGitSync: (other) => cache.object('gitsyncs', other) !== undefined,
-      prune: spec.prune ?? false,
-      maxDeletePercent,
-      isConfirmed: false,
-      isCautious: false,
-    });
     const text = revisionText(revision);
+    const read = { text, commit: revision.commit, documents };
+    // Whether machines are missing only the leader knows: what it would hold back for that is shown as it will be once they are back.
+    const { plan, inventory } = planRevision(sync, status, read, settings, { cache, isCautious: () => false });
     const problems = [
       ...plan.conflicts.map(({ id, owner }) => `${id} belongs to GitSync ${owner} and would be left to it`),
       ...plan.blocked.map(({ id, why }) => `${id} would have to wait: ${why}`),
-      ...(plan.held.length > 0 ? [heldMessage(name, text, plan, inventory.length, maxDeletePercent)] : []),
+      ...(plan.held.length > 0 ? [heldMessage(name, text, plan, inventory.length, settings.maxDeletePercent)] : []),
     ];
     const objects: SyncPreview['objects'][number][] = [];
     // One after the other: somebody looks at it, and the cluster's own work comes first.

@@ -130,17 +130,6 @@ export function heldMessage(name: string, revision: string, plan: SyncPlan, inve
   }
 }
 
-/** Whether a consent (`REVISION TIME`) is about this revision: whole, its hash, or at least seven digits of that. */
-export function isConsentTo(consent: string | undefined, revision: string): boolean {
-  const [given = ''] = consent?.trim().split(/\s+/) ?? [];
-  const hash = revision.slice(revision.lastIndexOf(':') + 1);
-  const [name = '', digits = given] = given.includes(':') ? splitLast(given) : ['', given];
-  if (!/^[0-9a-f]{7,64}$/.test(digits) || !hash.startsWith(digits)) return false;
-  return name === '' || revision.startsWith(`${name}:`);
-}
-
-const splitLast = (text: string): [string, string] => [text.slice(0, text.lastIndexOf(':')), text.slice(text.lastIndexOf(':') + 1)];
-
 export const appliedVerdict = (text: string): Verdict => ({ is: 'ready', reason: 'Applied', message: `${shortRevision(text)} is applied` });
 
 /** What keeps the revision from counting as applied, the gravest first. */

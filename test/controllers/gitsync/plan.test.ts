@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { kindByName } from '../../../api/resources/registry.js';
 import { documentId, type SyncDocument } from '../../../controllers/gitsync/documents.js';
 import { type LiveObject, planSync } from '../../../controllers/gitsync/plan.js';
-import { isConsentTo } from '../../../controllers/gitsync/status.js';
+import { isConsentTo } from '../../../controllers/gitsync/requests.js';
 
 const document = (id: string): SyncDocument => {
   const [singular = '', name = ''] = id.split('/');

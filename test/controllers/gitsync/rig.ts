@@ -77,6 +77,18 @@ export class SyncRig {
     });
   }
 
+  /** What the leader knew of it is gone from the store. */
+  async loseStatus(name: string): Promise<void> {
+    const { store, cache } = this.server;
+    const key = keys.condition('gitsyncs', name);
+    const { entry } = await store.get(key);
+    const { revision } = await store.commit({
+      compares: [{ key, modRevision: entry!.modRevision }],
+      operations: [{ do: 'delete', key }],
+    });
+    await cache.untilRevision(revision);
+  }
+
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;

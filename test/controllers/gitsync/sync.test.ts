@@ -236,10 +236,7 @@ test('suspend stops it, a new leader goes on where the old one was, and a lost s
   await rig.server.door.patch('gitsyncs', 'prod', { type: 'merge', body: { spec: { suspend: true } } }, as('ann'));
   repository.remove('b.service').commit();
   await rig.stop();
-  const { store, cache } = rig.server;
-  const key = cache.keys.condition('gitsyncs', 'prod');
-  const { entry } = await store.get(key);
-  await store.commit({ compares: [{ key, modRevision: entry!.modRevision }], operations: [{ do: 'delete', key }] });
+  await rig.loseStatus('prod');
   await rig.lead();
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert.deepEqual(rig.units(), ['a.service', 'b.service']);
