@@ -69,11 +69,12 @@ export function joinPlain(own: Row<StoredObject>, fragment: Row<StatusFragment> 
 }
 
 export function joinAssignment(row: Row<AssignmentSpec>, state: Row<UnitState> | undefined, unreadableRevision: number): Joined {
-  const { unit, machine, unitUid, assignedAt } = row.value;
+  const { unit, machine, unitUid, assignedAt, removeAt } = row.value;
   const metadata = {
     name: assignmentName(unit, machine),
     uid: derivedUid(`${machine}/${unitUid}`),
     creationTimestamp: assignedAt,
+    ...(removeAt === undefined ? {} : { deletionTimestamp: removeAt }),
     labels: { 'flotilla.dev/unit': unit, 'flotilla.dev/machine': machine },
   };
   const revision = Math.max(row.modRevision, state?.modRevision ?? 0, unreadableRevision);

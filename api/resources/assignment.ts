@@ -19,6 +19,8 @@ export const AssignmentSpec = z.strictObject({
   failover: z.enum(['stay', 'atLeastOnce', 'atMostOnce']),
   /** Marked for removal: the agent stops the process, removes the file and reports it gone. The words say why. */
   remove: z.string().optional(),
+  /** When it was marked, ISO 8601. */
+  removeAt: z.string().optional(),
   assignedAt: z.string(),
 });
 export type AssignmentSpec = z.infer<typeof AssignmentSpec>;

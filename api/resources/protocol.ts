@@ -15,8 +15,11 @@ import { journalFormats } from './unit-output.js';
 export const heartbeatEveryMs = 3_000;
 export const presenceTtlMs = 10_000;
 
+/** For people only: no agent acts on it, and those of the first version would not understand it. */
+const { removeAt: _, ...told } = AssignmentSpec.shape;
+
 export const AgentAssignment = z.strictObject({
-  ...AssignmentSpec.shape,
+  ...told,
   text: z.string().describe('The unit text, inlined by the server.'),
 });
 export type AgentAssignment = z.infer<typeof AgentAssignment>;

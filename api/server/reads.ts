@@ -58,6 +58,12 @@ export async function fresh(
   }
 }
 
+/** It lies in another namespace than the URL says. */
+export const isElsewhere = (kind: Kind, { metadata }: Joined, request: FastifyRequest): boolean => {
+  const { namespace } = paramsOf(request);
+  return kind.namespaced === true && namespace !== undefined && metadata.namespace !== namespace;
+};
+
 export function getHandler(ports: RestPorts, kind: Kind) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const query = queryOf(request);
@@ -67,9 +73,7 @@ export function getHandler(ports: RestPorts, kind: Kind) {
     const as = negotiate(request.headers.accept, options.includeObject);
     reply.headers(await fresh(ports, options));
     const object = ports.cache.joined(kind.plural, name);
-    const { namespace } = paramsOf(request);
-    const isElsewhere = kind.namespaced && namespace !== undefined && object?.metadata.namespace !== namespace;
-    if (object === undefined || isElsewhere) throw notFound(kind, name);
+    if (object === undefined || isElsewhere(kind, object, request)) throw notFound(kind, name);
     return sendJson(reply, 200, renderObject(kind, object, as, viewOf(ports)));
   };
 }

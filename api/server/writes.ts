@@ -1,7 +1,7 @@
 /** POST, PUT, PATCH, DELETE: what a request says, handed to the object door. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { DeleteOptions, ObjectWritten, WriteContext } from '../objects/ports.js';
-import { badRequest, invalid } from '../objects/status-errors.js';
+import { badRequest, invalid, notFound } from '../objects/status-errors.js';
 import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { paramsOf } from './access.js';
@@ -9,7 +9,7 @@ import { bytesOf, parseJson, parseObject, repeatedFieldsOf } from './body.js';
 import { acceptedPatches, mediaType, negotiate, patchType } from './negotiation.js';
 import { protobufType } from './protobuf.js';
 import { dryRunOf, queryOf, readOptions, type WriteQuery, wholeNumber, writeQuery } from './query.js';
-import { sendJson } from './reads.js';
+import { isElsewhere, sendJson } from './reads.js';
 import { renderObject, viewOf } from './representation.js';
 import type { RestPorts } from './rest-ports.js';
 import { warningHeaders } from './status.js';
@@ -126,6 +126,8 @@ export function deleteHandler(ports: RestPorts, kind: Kind) {
     const { options, dryRun, force } = deleteOptions(request, ports.limits.maxBodyDepth);
     const name = paramsOf(request).name!;
     const context = { ...contextOf(query), dryRun: query.dryRun || dryRun, force: query.force || force };
+    const there = kind.namespaced ? ports.cache.joined(kind.plural, name) : undefined;
+    if (there && isElsewhere(kind, there, request)) throw notFound(kind, name);
     const { object, gone } = await ports.door.remove(kind.plural, name, options, context);
     if (!gone) return sendJson(reply, 200, JSON.stringify(object));
     return sendJson(

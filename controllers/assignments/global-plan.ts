@@ -10,7 +10,7 @@ import { inSum, machines } from '../scheduler/reasons.js';
 import type { GlobalVerdict } from '../scheduler/types.js';
 import { condition } from '../sentences.js';
 import { type CopyFacts, isGone, isOutOfReach, isReady, reported } from './facts.js';
-import { inStep, newAssignment, sameAssignment } from './plan.js';
+import { inStep, marked, newAssignment, sameAssignment } from './plan.js';
 import type { UnitSource } from './source.js';
 
 export type PairChange = { readonly put: AssignmentSpec } | { readonly drop: CopyFacts };
@@ -30,9 +30,9 @@ export function planPair(
   if (copy.health === 'removed' || (value.remove !== undefined && isGone(copy))) return { drop: copy };
   if (isEnding && isOutOfReach(copy, source?.forced ?? false)) return { drop: copy };
   if (value.remove !== undefined) return undefined;
-  if (source === undefined) return { put: { ...value, remove: 'the unit does not exist any more' } };
-  if (isForeign) return { put: { ...value, remove: 'the unit was deleted and made anew' } };
-  if (verdict.leave !== undefined) return { put: { ...value, remove: verdict.leave } };
+  if (source === undefined) return { put: marked(value, 'the unit does not exist any more', now) };
+  if (isForeign) return { put: marked(value, 'the unit was deleted and made anew', now) };
+  if (verdict.leave !== undefined) return { put: marked(value, verdict.leave, now) };
   if (!source.text || isDisruptive(value, source)) return undefined;
   const after = inStep(value, source, true);
   return sameAssignment(value, after) ? undefined : { put: after };

@@ -55,7 +55,7 @@ export function planUnit(facts: UnitFacts): Changes | undefined {
       if (kept) puts.push(kept);
     } else if (isGone(copy) && value.remove !== undefined) drops.push(copy);
     else if (copy.health === 'removed' || ((isEnding || isForeign) && isOutOfReach(copy, source?.forced ?? false))) drops.push(copy);
-    else if (value.remove === undefined) puts.push({ ...value, remove: leaves });
+    else if (value.remove === undefined) puts.push(marked(value, leaves, now));
   }
   const isKeyTaken = verdict?.go === 'place' && copies.some(({ machine }) => machine === verdict.machine);
   if (source?.text && verdict?.go === 'place' && !isKeyTaken) puts.push(newAssignment(source, verdict, now));
@@ -80,6 +80,13 @@ export function planUnit(facts: UnitFacts): Changes | undefined {
   // A joined part changes only together with the conditions key (SEMANTICS 2), even if the leader has nothing new to say.
   return { puts, drops, fragment: fragment ?? facts.fragment ?? {}, deleteUnit: false, events: eventsOf(facts, source, verdict) };
 }
+
+/** Marked for removal. */
+export const marked = (assignment: AssignmentSpec, why: string, now: string): AssignmentSpec => ({
+  ...assignment,
+  remove: why,
+  removeAt: now,
+});
 
 function leavesBecause(
   copy: CopyFacts,

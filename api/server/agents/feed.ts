@@ -77,11 +77,12 @@ export class AssignmentFeed {
     const row = cache.assignment(this.#machine, unit);
     // An assignment that cannot be read is not one that is gone: nothing is stopped because of it (invariant 13).
     if (!row) return cache.broken.has(cache.keys.assignment(this.#machine, unit)) ? 'held' : 'gone';
-    const { textHash, remove } = row.value;
+    const { removeAt: _, ...told } = row.value;
+    const { textHash, remove } = told;
     const text = cache.content(textHash)?.value;
-    if (text !== undefined) return { ...row.value, text };
+    if (text !== undefined) return { ...told, text };
     // Whoever is to remove a unit needs no text for that.
-    if (remove !== undefined) return { ...row.value, text: '' };
+    if (remove !== undefined) return { ...told, text: '' };
     const waiting = this.#textless.get(textHash) ?? new Set<string>();
     this.#textless.set(textHash, waiting.add(unit));
     return 'held';

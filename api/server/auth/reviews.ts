@@ -20,10 +20,13 @@ export interface ReviewPorts {
   readonly routes: Iterable<Route>;
 }
 
+/** A decision, and what else there is to say to who may. */
+type Answer = Decision | { readonly allowed: true; readonly reason: string };
+
 const refused = (reason: string): Decision => ({ allowed: false, reason });
 
 /** @throws StatusError BadRequest when the review asks nothing, or two things at once */
-export function mayThey(ports: ReviewPorts, identity: Identity, review: unknown): Decision {
+export function mayThey(ports: ReviewPorts, identity: Identity, review: unknown): Answer {
   const spec = memberOf(review, 'spec');
   const [resource, path] = [memberOf(spec, 'resourceAttributes'), memberOf(spec, 'nonResourceAttributes')];
   if ((resource === undefined) === (path === undefined)) {
@@ -32,22 +35,34 @@ export function mayThey(ports: ReviewPorts, identity: Identity, review: unknown)
   return resource === undefined ? mayAskPath(ports, identity, path!) : mayUseResource(ports, identity, resource);
 }
 
-function mayUseResource({ authorize, routes }: ReviewPorts, identity: Identity, wanted: object): Decision {
+function mayUseResource({ authorize, routes }: ReviewPorts, identity: Identity, wanted: object): Answer {
   const [verb, resource] = [textOf(wanted, 'verb'), textOf(wanted, 'resource')];
   const [subresource, name] = [textOf(wanted, 'subresource'), textOf(wanted, 'name')];
   if (verb === 'impersonate') return refused('this server takes nobody for somebody else');
   // Of a verb that no route has, the authorizer knows what it knows of all changes.
   const asked = isAny(verb) ? verbs : [isVerb(verb) ? verb : 'update'];
-  const resources = isAny(resource) ? resourcesOf(routes) : [resource];
-  // One refusal is a refusal of "everything".
-  for (const one of resources) {
-    for (const what of asked) {
-      const attributes = { resource: one, verb: what, ...(subresource === '' ? {} : { subresource }), ...(name === '' ? {} : { name }) };
-      const decision = authorize(identity, attributes);
-      if (!decision.allowed) return decision;
-    }
+  const refusal = (one: string): Decision | undefined =>
+    asked
+      .map((what) =>
+        authorize(identity, {
+          resource: one,
+          verb: what,
+          ...(subresource === '' ? {} : { subresource }),
+          ...(name === '' ? {} : { name }),
+        }),
+      )
+      .find((decision) => !decision.allowed);
+  if (isAny(resource)) {
+    const { kinds, others } = resourcesOf(routes);
+    // One refusal is a refusal of "everything", which are the kinds; what can only be sent somewhere is told of beside them.
+    const refused = [...kinds].map(refusal).find((decision) => decision !== undefined);
+    if (refused) return refused;
+    const except = [...others].filter((one) => refusal(one) !== undefined);
+    return { allowed: true, ...(except.length === 0 ? {} : { reason: `everything but ${except.join(', ')}` }) };
   }
-  const isNobodys = !isAny(verb) && !isAny(resource) && isOnlyRefused(routes, { resource, subresource, verb });
+  const refusedHere = refusal(resource);
+  if (refusedHere) return refusedHere;
+  const isNobodys = !isAny(verb) && isOnlyRefused(routes, { resource, subresource, verb });
   return isNobodys ? refused('the server does this for nobody') : { allowed: true };
 }
 
@@ -74,13 +89,15 @@ const attributesOf = (route: Route): readonly RequestAttributes[] =>
 
 const isAny = (word: string): boolean => word === '*' || word === '';
 
-function resourcesOf(routes: Iterable<Route>): ReadonlySet<string> {
-  const resources = new Set<string>();
+/** What routes are about: kinds, whose objects can be listed, and the rest. */
+function resourcesOf(routes: Iterable<Route>): { readonly kinds: ReadonlySet<string>; readonly others: ReadonlySet<string> } {
+  const [kinds, others] = [new Set<string>(), new Set<string>()];
   for (const route of routes) {
     const attributes = route.attributes({ params: {}, query: new URLSearchParams() });
-    if ('resource' in attributes) resources.add(attributes.resource);
+    if ('resource' in attributes) (attributes.verb === 'list' ? kinds : others).add(attributes.resource);
   }
-  return resources;
+  for (const kind of kinds) others.delete(kind);
+  return { kinds, others };
 }
 
 function mayAskPath({ authorize, routes }: ReviewPorts, identity: Identity, wanted: object): Decision {

@@ -26,7 +26,7 @@ const reviews = (ports: ReviewPorts): readonly Review[] => [
     description: 'Asks whether whoever asks may do something.',
     answer(identity, review) {
       const decision = mayThey(ports, identity, review);
-      return decision.allowed ? { allowed: true } : { allowed: false, denied: true, reason: decision.reason };
+      return decision.allowed ? decision : { ...decision, denied: true };
     },
   },
   {

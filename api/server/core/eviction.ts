@@ -22,8 +22,7 @@ import { contextOf, deleteRequest, readWrite } from '../writes.js';
 import { defaultNamespace } from './kind.js';
 import type { NodeNames } from './node-names.js';
 import { boundAnnotation } from './pod.js';
-import { podKind } from './pods.js';
-import type { Projection } from './projection.js';
+import { type Pods, podKind } from './pods.js';
 
 export const evictionLimits = {
   /** How long an eviction waits for what the leader says to it. */
@@ -34,7 +33,7 @@ export interface EvictionPorts {
   readonly cache: ClusterCache;
   readonly door: Pick<ObjectDoor, 'patch'>;
   readonly clock: Clock;
-  readonly pods: Projection;
+  readonly pods: Pods;
   readonly names: NodeNames;
 }
 
@@ -53,7 +52,7 @@ export async function evict(
   if (options.uid !== undefined && options.uid !== uid) {
     throw conflict(podKind, name, `Precondition failed: UID in precondition: ${options.uid}, UID in object meta: ${uid}`);
   }
-  if (options.resourceVersion && options.resourceVersion !== resourceVersion) {
+  if (options.resourceVersion && pods.hasChangedSince(options.resourceVersion, assignment)) {
     throw conflict(podKind, name, `Precondition failed: it is at resourceVersion ${resourceVersion}, not ${options.resourceVersion}`);
   }
   const { unit, machine, remove, assignedAt, unitUid } = (assignment as Assignment).spec!;

@@ -12,6 +12,9 @@ export const leavingAnnotation = 'flotilla.dev/leaving';
 /** By this mark `kubectl drain` knows pods that belong to their node, and passes them over. */
 export const boundAnnotation = 'kubernetes.io/config.mirror';
 
+/** How long systemd waits for what it stops, unless the unit or the machine says otherwise. kubectl cannot show a leaving pod without. */
+const stopSeconds = 90;
+
 interface Waiting {
   readonly waiting: { readonly reason: string; readonly message?: string };
 }
@@ -89,6 +92,7 @@ export function podOf({ assignment, node, unit, resourceVersion }: PodParts): Jo
       uid: metadata.uid,
       resourceVersion,
       creationTimestamp: assignedAt,
+      ...(metadata.deletionTimestamp ? { deletionTimestamp: metadata.deletionTimestamp, deletionGracePeriodSeconds: stopSeconds } : {}),
       labels: { ...unit?.labels, ...metadata.labels },
       ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
       ownerReferences: [

@@ -59,6 +59,8 @@ interface Made {
   readonly unit: Row<StoredObject> | undefined;
   readonly template: Row<StoredObject> | undefined;
   readonly parts: PodParts;
+  /** Revision on the wire of the machine when its part of the pod was first seen to be as it is. */
+  readonly nodeVersion: number;
   readonly pod: Joined;
 }
 
@@ -87,13 +89,24 @@ export class Pods implements Projection {
     const { unit: name, machine } = assignment.spec as AssignmentSpec;
     const unit = this.cache.object('units', name);
     const template = this.#templateOf(unit);
-    const node = this.#nodeOf(machine, this.cache.joined('machines', machine));
+    const on = this.cache.joined('machines', machine);
+    const node = this.#nodeOf(machine, on);
     const known = this.#made.get(assignment);
-    if (known && known.unit === unit && known.template === template && sameJson(known.parts.node, node)) return known.pod;
-    const parts = { assignment, node, unit: unit && this.#unitPart(unit, template), resourceVersion: versionOf(assignment, unit) };
+    const isSameNode = known !== undefined && sameJson(known.parts.node, node);
+    if (isSameNode && known.unit === unit && known.template === template) return known.pod;
+    // Not older than what a watch has told of the machine; most of what changes about a machine is nothing to its pods.
+    const nodeVersion = isSameNode ? known.nodeVersion : Number(on?.metadata.resourceVersion ?? known?.nodeVersion ?? 0);
+    const resourceVersion = String(Math.max(ownVersion(assignment, unit), nodeVersion));
+    const parts = { assignment, node, unit: unit && this.#unitPart(unit, template), resourceVersion };
     const pod = podOf(parts);
-    this.#made.set(assignment, { unit, template, parts, pod });
+    this.#made.set(assignment, { unit, template, parts, nodeVersion, pod });
     return pod;
+  }
+
+  /** Whether the pod itself is another than whoever saw it at this resourceVersion, in a list or in a watch, thinks. */
+  hasChangedSince(resourceVersion: string, assignment: Joined): boolean {
+    const { unit } = assignment.spec as AssignmentSpec;
+    return Number(resourceVersion) < ownVersion(assignment, this.cache.object('units', unit));
   }
 
   lastView(assignment: Joined): Joined {
@@ -134,11 +147,11 @@ export class Pods implements Projection {
     return part;
   }
 
-  /** Labels are the unit's: they change without its assignments. */
+  /** Labels are the unit's: they change without its assignments. Told whenever the Unit was written, since its pods count that. */
   #unitChanged({ type, object, previous }: ObjectEvent): Change[] {
     if (type !== 'MODIFIED' || !previous) return [];
-    const { name, labels, generation } = object.metadata;
-    if (previous.metadata.generation === generation && sameJson(previous.metadata.labels, labels)) return [];
+    const { name, resourceVersion } = object.metadata;
+    if (sameJson({ ...previous.metadata, resourceVersion }, object.metadata)) return [];
     const machines = [...this.cache.assignmentsOf(name).keys()];
     return this.#changes(
       machines.map((machine) => assignmentName(name, machine)),
@@ -171,8 +184,6 @@ export class Pods implements Projection {
   }
 }
 
-/** Of the assignment, or of its unit where that is newer: its labels are shown. */
-function versionOf({ metadata }: Joined, unit: Row<StoredObject> | undefined): string {
-  const own = unit ? objectVersion(unit.modRevision) : '0';
-  return Number(own) > Number(metadata.resourceVersion) ? own : metadata.resourceVersion;
-}
+/** On the wire: of the assignment, or of its unit where that is newer: its labels are shown. */
+const ownVersion = ({ metadata }: Joined, unit: Row<StoredObject> | undefined): number =>
+  Math.max(Number(metadata.resourceVersion), unit ? Number(objectVersion(unit.modRevision)) : 0);

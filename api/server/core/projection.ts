@@ -155,7 +155,9 @@ function turned(projection: Projection, { type, object, previous, revision }: Ob
     const last = before ?? projection.lastView(object);
     return last ? [{ type, object: dated(last, revision), previous: last, revision }] : [];
   }
-  const after = projection.view(object);
+  // A view may hold what is newer than this event: told as that, who comes back with it would miss what lies between.
+  const shown = projection.view(object);
+  const after = shown && dated(shown, revision);
   if (!after) return before ? [{ type: 'DELETED', object: dated(before, revision), previous: before, revision }] : [];
   return [before ? { type: 'MODIFIED', object: after, previous: before, revision } : { type: 'ADDED', object: after, revision }];
 }

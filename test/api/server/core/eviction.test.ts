@@ -97,6 +97,10 @@ test('while nobody leads, the wish is taken and waits', async () => {
 
 test('preconditions hold, and a dry run asks for nothing', async () => {
   const pod = await writeCopy(rig, 'dry.service', machineA);
+  const { resourceVersion } = (await rig.get(`${pods}/${pod}`)).json.metadata;
+  const seenAt = (more: number) => ({ preconditions: { resourceVersion: String(Number(resourceVersion) + more) }, dryRun: ['All'] });
+  assert.equal((await evict(pod, seenAt(-2))).json?.reason, 'Conflict');
+  assert.deepEqual([(await evict(pod, seenAt(0))).status, (await evict(pod, seenAt(4))).status], [201, 201], 'also from a watch');
   assert.equal((await evict(pod, { preconditions: { uid: 'another' } })).json.reason, 'Conflict');
   assert.equal((await evict(pod, { dryRun: ['All'] })).status, 201);
   assert.equal(askedOf('dry.service'), undefined);

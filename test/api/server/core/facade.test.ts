@@ -51,6 +51,22 @@ describe('nodes and pods', () => {
     assert.equal((await rig.get(`${pods}/${web}`)).json.metadata.namespace, 'default');
   });
 
+  test('a pod that is on its way out says since when, as kubectl wants to know', async () => {
+    const removeAt = '2026-01-01T00:00:00Z';
+    const leaving = await writeCopy(rig, 'leaving.service', machineB, { assignment: { remove: 'moves', removeAt } });
+    const { json } = await rig.get(`${pods}/${leaving}`);
+    assert.deepEqual([json.metadata.deletionTimestamp, json.metadata.deletionGracePeriodSeconds], [removeAt, 90]);
+    assert.equal((await rig.get(`${pods}/${leaving}`, asTable)).json.rows[0].cells[2], 'Terminating');
+    await removeCopy(rig, 'leaving.service', machineB);
+  });
+
+  test('nothing is deleted in a namespace where it is not', async () => {
+    for (const namespace of ['kube-system', 'default']) {
+      const { status } = await rig.call('DELETE', `/api/v1/namespaces/${namespace}/pods/${web}`, { body: {} });
+      assert.equal(status, namespace === 'default' ? 429 : 404, namespace);
+    }
+  });
+
   for (const { query, names } of [
     { query: 'fieldSelector=spec.nodeName%3Dweb-1', names: ['pinned.service.aaaaaaaa', 'web.service.aaaaaaaa'] },
     { query: 'fieldSelector=spec.nodeName%3Dweb-1,status.phase!%3DRunning', names: [] },
@@ -231,6 +247,40 @@ describe('watches of the facade', () => {
     await writeMachine(rig, machineA, infoOf('web-1'));
     assert.equal((await watch.next())!.object.status.phase, 'Running');
     watch.close();
+  });
+
+  test('pods: what a watch has told of is never newer than what a list says later, whoever changed it', async () => {
+    const name = await writeCopy(rig, 'dated.service', machineA);
+    const watch = await rig.watch(`${pods}?watch=true&fieldSelector=metadata.name%3D${name}&resourceVersion=${await versionOf(pods)}`);
+    const told = async () => Number((await watch.next())!.object.metadata.resourceVersion);
+    const read = async () => Number(await versionOf(`${pods}/${name}`));
+    await writeMachine(rig, machineA, infoOf('web-1'), ready('False', 'It does not answer.'));
+    assert.equal(await read(), await told(), 'its machine');
+    await writeMachine(rig, machineA, infoOf('web-1'));
+    assert.equal(await read(), await told(), 'its machine again');
+    const annotations = { note: 'a' };
+    await rig.call('PATCH', `${units}/dated.service`, { type: 'application/merge-patch+json', body: { metadata: { annotations } } });
+    assert.equal(await read(), await told(), 'a note in its unit, which it does not show');
+    await writeCopy(rig, 'dated.service', machineA, { state: { restarts: 1 } });
+    assert.equal(await read(), await told(), 'its state');
+    watch.close();
+    await removeCopy(rig, 'dated.service', machineA);
+  });
+
+  test('pods: a watch from long ago dates each event by itself, so that who comes back misses nothing', async () => {
+    const from = await versionOf(pods);
+    const name = await writeCopy(rig, 'replayed.service', machineA);
+    await writeCopy(rig, 'other.service', machineA);
+    await rig.call('PATCH', `${units}/replayed.service`, {
+      type: 'application/merge-patch+json',
+      body: { metadata: { labels: { late: 'yes' } } },
+    });
+    const watch = await rig.watch(`${pods}?watch=true&resourceVersion=${from}`);
+    const [first, second] = [await watch.next(), await watch.next()];
+    assert.deepEqual([first!.object.metadata.name, second!.object.metadata.name], [name, 'other.service.aaaaaaaa']);
+    assert.ok(Number(first!.object.metadata.resourceVersion) < Number(second!.object.metadata.resourceVersion));
+    watch.close();
+    for (const unit of ['replayed.service', 'other.service']) await removeCopy(rig, unit, machineA);
   });
 
   test('nodes: a machine becomes one when its agent has told of it', async () => {
