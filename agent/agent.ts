@@ -16,6 +16,7 @@ import type { UnitFiles } from './files.js';
 import { DiskStateFiles, DiskUnitFiles } from './files-disk.js';
 import { JoinRefused, join, renew, renewAtMs, shouldJoin } from './join.js';
 import { LastKnownGood } from './last-known-good.js';
+import { loadProblems } from './load-problems.js';
 import { machineInfo, readBootId, readMachineId } from './machine-info.js';
 import { AgentMetrics, dbusMetrics, serveMetrics } from './metrics.js';
 import { type Membership, Pki } from './pki.js';
@@ -145,6 +146,7 @@ export class Agent implements StreamHandler {
       random,
       log,
       metrics,
+      explain: (path) => loadProblems(path, parts.isUserManager),
       onChange: (name) => this.#reporter.changed(name),
       onEvent: ({ unit, reason, message, warning }) => this.#event({ type: 'event', unit, reason, message, warning }),
     });

@@ -32,6 +32,8 @@ export interface ConvergenceOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics?: Metrics;
+  /** What is wrong with the file at this path that systemd does not load; undefined when that is not found out. */
+  readonly explain?: (path: string) => Promise<string | undefined>;
   /** What would be reported of the unit may have changed. */
   readonly onChange: (name: string) => void;
   readonly onEvent: (event: UnitEvent) => void;

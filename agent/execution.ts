@@ -43,6 +43,8 @@ export interface ExecutionOptions {
   readonly records: Records;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What is wrong with the file at this path that systemd does not load; undefined when that is not found out. */
+  readonly explain?: (path: string) => Promise<string | undefined>;
   readonly onChange: (name: string) => void;
   readonly onEvent: (event: UnitEvent) => void;
   readonly observations: Observations;
@@ -241,17 +243,20 @@ export class Execution {
   }
 
   async #refused(name: string, error: SystemdError): Promise<StepOutcome> {
-    const { records, systemd, log, onEvent } = this.#options;
+    const { files, records, systemd, log, onEvent } = this.#options;
     const desired = this.#lane.desired(name);
-    const loadError = (await systemd.loadError(name)) ?? error.message;
+    const words = (await systemd.loadError(name)) ?? error.message;
+    // Of a bad file it says only that it is bad.
+    const problems = error.code === badUnitSetting ? await this.#options.explain?.(files.path(name)) : undefined;
+    const why = problems === undefined ? words : `${words.replace(/\.$/, '')}: ${problems}`;
     const { starting: _, ...rest } = this.#record(name);
-    log.warn('systemd does not load the unit', { unit: name, error: loadError });
-    onEvent({ unit: name, reason: 'LoadFailed', message: `systemd does not load this text: ${loadError}`, warning: true });
+    log.warn('systemd does not load the unit', { unit: name, error: why });
+    onEvent({ unit: name, reason: 'LoadFailed', message: `systemd does not load this text: ${why}`, warning: true });
     const refused = desired && {
       uid: desired.unitUid,
       textHash: desired.textHash,
       ...(desired.restart === undefined ? {} : { restart: desired.restart }),
-      message: loadError,
+      message: why,
     };
     records.set(name, refused ? { ...rest, refused } : rest);
     return 'again';
@@ -325,7 +330,9 @@ export class StillRunning extends Error {
   override readonly name = 'StillRunning';
 }
 
+const badUnitSetting = 'org.freedesktop.systemd1.BadUnitSetting';
 /** systemd's words for "I cannot use this file"; anything else that it says of a start is about something else, and is tried again. */
-const loadFailures: ReadonlySet<string> = new Set(
-  ['BadUnitSetting', 'LoadFailed', 'UnitMasked', 'JobTypeNotApplicable'].map((code) => `org.freedesktop.systemd1.${code}`),
-);
+const loadFailures: ReadonlySet<string> = new Set([
+  badUnitSetting,
+  ...['LoadFailed', 'UnitMasked', 'JobTypeNotApplicable'].map((code) => `org.freedesktop.systemd1.${code}`),
+]);

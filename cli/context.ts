@@ -5,6 +5,7 @@ import { usageError } from './exit.js';
 import { knownKinds } from './known-kinds.js';
 import type { HostKeyWord } from './ssh/arguments.js';
 import type { Tunnel } from './ssh/tunnel.js';
+import { withType } from './unit-word.js';
 
 export interface GlobalOptions {
   readonly endpoint: string;
@@ -112,7 +113,7 @@ export class Context {
     );
   }
 
-  /** `KIND NAME...`, `KIND/NAME...` or `KIND,KIND`: what the words after a verb mean. A machine may be named by hostname, or shortly. */
+  /** `KIND NAME...`, `KIND/NAME...` or `KIND,KIND`: what the words after a verb mean. A machine may be named by hostname, or shortly, a service without its type. */
   async targets(words: readonly string[]): Promise<Target[]> {
     const [first, ...rest] = words;
     if (first === undefined) throw usageError('which kind? For example: units, machines, events');
@@ -143,6 +144,7 @@ export class Context {
 
   async #fullName(kind: KindInfo, name: string): Promise<string> {
     if (name === '') throw usageError(`which ${kind.singular}?`);
+    if (kind.plural === 'units') return withType(name);
     if (kind.plural !== 'machines' || machineId.test(name)) return name;
     const { resolveMachine } = await import('./machines.js');
     return (await resolveMachine(this, name)).metadata.name;

@@ -1,7 +1,7 @@
 /** Manifests from files, directories and stdin, parsed and checked before anything is sent. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { type ManifestDocument, type ManifestError, parseManifests } from '../api/resources/manifests.js';
+import { checkIdentity, checkObject, type ManifestDocument, type ManifestError, parseManifests } from '../api/resources/manifests.js';
 import { unitTypes } from '../api/resources/unit-name.js';
 import { CliError, usageError } from './exit.js';
 import { isUnitFile, readStdin } from './standard-input.js';
@@ -14,7 +14,13 @@ export interface Loaded {
 const yamlSuffixes = ['.yaml', '.yml', '.json'];
 const isManifest = (file: string) => [...yamlSuffixes, ...unitTypes.map((type) => `.${type}`)].includes(extname(file));
 
-export async function loadManifests(paths: readonly string[], options: { recursive?: boolean } = {}): Promise<Loaded> {
+export interface LoadOptions {
+  readonly recursive?: boolean | undefined;
+  /** Only which objects they are about matters, not what they say of them. */
+  readonly identityOnly?: boolean;
+}
+
+export async function loadManifests(paths: readonly string[], options: LoadOptions = {}): Promise<Loaded> {
   if (paths.length === 0) throw usageError('-f FILE is missing: a manifest, a unit file, a directory of them, or - for standard input');
   const documents: ManifestDocument[] = [];
   const errors: ManifestError[] = [];
@@ -25,7 +31,7 @@ export async function loadManifests(paths: readonly string[], options: { recursi
         throw usageError(
           'standard input is a unit file, which has its name from its file: -f web.service, or a manifest with the text in spec.content',
         );
-      const parsed = parseManifests(file === '-' ? 'standard input' : file, text);
+      const parsed = parseManifests(file === '-' ? 'standard input' : file, text, options.identityOnly ? checkIdentity : checkObject);
       documents.push(...parsed.documents);
       errors.push(...parsed.errors);
     }

@@ -136,11 +136,12 @@ class Door implements ObjectDoor {
     desk: Desk,
     live: Live | undefined,
     { object, form: shown, changed, compares }: Admitted,
-    { warnings, clear = new Map() }: Candidate,
+    { warnings: about, clear = new Map() }: Candidate,
     context: WriteContext,
   ): Decision<ObjectWritten> {
     const { dryRun = false } = context;
     const created = live === undefined;
+    const warnings = changed ? [...about, ...(desk.kind.warnings?.(object) ?? [])] : about;
     const result = { created, changed, warnings };
     if (live !== undefined && !changed) return { done: { ...result, object: live.joined, ownRevision: live.row.modRevision } };
     const isSecret = desk.kind.plural === 'secrets';

@@ -68,20 +68,26 @@ export function isUnitFileName(fileName: string): boolean {
 
 const baseName = (fileName: string): string => fileName.slice(fileName.lastIndexOf('/') + 1);
 
-/** Never throws: whatever is wrong with the text is in `errors`. */
-export function parseManifests(fileName: string, text: string): Manifests {
+/** Finds the kind of an object and what is wrong with it. */
+type Check = (object: unknown) => { readonly kind: Kind | undefined; readonly errors: readonly FieldError[] };
+
+/**
+ * Never throws: whatever is wrong with the text is in `errors`.
+ * @param check how closely to look; to delete an object, say, no more is needed than `checkIdentity`
+ */
+export function parseManifests(fileName: string, text: string, check: Check = checkObject): Manifests {
   const bytes = Buffer.byteLength(text);
   if (bytes > maxManifestBytes) {
     return fileError(fileName, `the file has ${bytes} bytes, at most ${maxManifestBytes} (1 MiB) are read; split it into several files`);
   }
-  return isUnitFileName(fileName) ? unitFileManifest(fileName, text) : yamlManifests(fileName, text);
+  return isUnitFileName(fileName) ? unitFileManifest(fileName, text, check) : yamlManifests(fileName, text, check);
 }
 
 const fileError = (file: string, message: string): Manifests => ({ documents: [], errors: [{ file, message }] });
 
-function unitFileManifest(file: string, text: string): Manifests {
+function unitFileManifest(file: string, text: string, check: Check): Manifests {
   const object = { apiVersion, kind: 'Unit', metadata: { name: baseName(file) }, spec: { content: text } };
-  const { kind, errors } = checkObject(object);
+  const { kind, errors } = check(object);
   if (kind !== undefined && errors.length === 0)
     return { documents: [{ object, kind, source: { file, document: 1, line: 1 } }], errors: [] };
   return {
@@ -93,7 +99,7 @@ function unitFileManifest(file: string, text: string): Manifests {
   };
 }
 
-function yamlManifests(file: string, text: string): Manifests {
+function yamlManifests(file: string, text: string, check: Check): Manifests {
   const candidates: { object: unknown; path: (string | number)[]; document: YamlDocument; source: ManifestSource }[] = [];
   const errors: ManifestError[] = [];
   for (const [index, result] of parseYamlDocuments(text).entries()) {
@@ -123,7 +129,7 @@ function yamlManifests(file: string, text: string): Manifests {
   const documents: ManifestDocument[] = [];
   const firstLines = new Map<string, number>();
   for (const { object, path, document, source } of candidates) {
-    const checked = checkObject(object);
+    const checked = check(object);
     const name = objectName(object, checked.kind);
     const problems = [...checked.errors];
     if (name !== undefined && checked.kind !== undefined) {
@@ -198,7 +204,24 @@ function pathOf(field: string): (string | number)[] {
 }
 
 /** Which kind the object is of, and what is wrong with it; what is only missing is not, since it may be one owner's part of an object. */
-export function checkObject(object: unknown): { kind: Kind | undefined; errors: readonly FieldError[] } {
+export const checkObject: Check = (object) => {
+  const { kind, errors: ofKind } = checkKind(object);
+  if (kind === undefined || ofKind.length > 0) return { kind, errors: ofKind };
+  const errors = schemaErrors(kind, object);
+  if (errors.length > 0) return { kind, errors };
+  // What is missing may be there already: an applied manifest can be one owner's part of an object.
+  const partial = kind.validate(kind.withDefaults(object as FlotillaObject)).filter(({ reason }) => reason !== 'FieldValueRequired');
+  return { kind, errors: partial };
+};
+
+/** Which object it is about, whatever else is written there. */
+export const checkIdentity: Check = (object) => {
+  const { kind, errors } = checkKind(object);
+  if (kind === undefined || errors.length > 0 || objectName(object, kind) !== undefined) return { kind, errors };
+  return { kind, errors: [{ field: 'metadata.name', message: 'is required', reason: 'FieldValueRequired' }] };
+};
+
+const checkKind: Check = (object) => {
   if (typeof object !== 'object' || object === null || Array.isArray(object)) {
     return { kind: undefined, errors: [{ field: '', message: 'expected an object with apiVersion, kind and metadata' }] };
   }
@@ -217,12 +240,8 @@ export function checkObject(object: unknown): { kind: Kind | undefined; errors: 
     const message = version === undefined ? 'is required; expected' : 'expected';
     return { kind, errors: [{ field: 'apiVersion', message: `${message} ${JSON.stringify(apiVersionOf(kind))} for kind ${kind.kind}` }] };
   }
-  const errors = schemaErrors(kind, object);
-  if (errors.length > 0) return { kind, errors };
-  // What is missing may be there already: an applied manifest can be one owner's part of an object.
-  const partial = kind.validate(kind.withDefaults(object as FlotillaObject)).filter(({ reason }) => reason !== 'FieldValueRequired');
-  return { kind, errors: partial };
-}
+  return { kind, errors: [] };
+};
 
 function unknownKind(word: unknown, version: unknown): FieldError {
   const applicable = kinds.filter(({ writable }) => writable).map(({ kind }) => kind);

@@ -33,7 +33,7 @@ export function declareReading(program: Command, { online }: Tools): void {
       .summary('wait until something is so')
       .description('Waits until objects meet a condition. Exit code 124 when they did not in time.')
       .argument('<words...>', 'KIND/NAME... or KIND NAME...')
-      .requiredOption('--for <what>', 'condition=Ready, condition=Ready=false, create or delete')
+      .option('--for <what>', 'condition=Ready, condition=Ready=false, create or delete; default: Ready, of a set Available')
       .option('-l, --selector <selector>', 'labels, instead of names'),
     '30s',
     'how long to wait',

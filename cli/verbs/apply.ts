@@ -1,6 +1,6 @@
 /** `flotilla apply`: server-side apply of every document; a bad one is named and left out, the others are applied. */
 import { type ManifestDocument, manifestErrorText } from '../../api/resources/manifests.js';
-import { ServerError } from '../client.js';
+import { ServerError, warningsOf } from '../client.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { imperativeManager } from '../field-managers.js';
@@ -40,7 +40,10 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
       if (outcome instanceof Error) {
         failures += 1;
         complain(`${sourceText(document)}: ${describeRefusal(outcome)}`);
-      } else printLine(outcome);
+        return;
+      }
+      for (const warning of outcome.warnings) complain(`${sourceText(document)}: warning: ${warning}`);
+      printLine(outcome.line);
     },
   );
 
@@ -50,7 +53,13 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
   return failures === 0 ? exitCode.ok : exitCode.failed;
 }
 
-async function applyOne(context: Context, document: ManifestDocument, options: ApplyOptions): Promise<string> {
+interface Applied {
+  /** `unit/web.service created` */
+  readonly line: string;
+  readonly warnings: readonly string[];
+}
+
+async function applyOne(context: Context, document: ManifestDocument, options: ApplyOptions): Promise<Applied> {
   const { object } = document;
   const kind = await context.kind(object.kind);
   const path = objectPath(kind, object.metadata.name);
@@ -65,7 +74,10 @@ async function applyOne(context: Context, document: ManifestDocument, options: A
   if (reply.status === 409 && conflictsOnlyWith(imperativeManager, reply.text)) reply = await send(true);
   if (reply.status >= 400) throw context.client.refusal(reply);
   const word = String(reply.headers['flotilla-write'] ?? (reply.status === 201 ? 'created' : 'configured'));
-  return `${kind.singular}/${object.metadata.name} ${word}${options.dryRun ? ' (server dry run)' : ''}`;
+  return {
+    line: `${kind.singular}/${object.metadata.name} ${word}${options.dryRun ? ' (server dry run)' : ''}`,
+    warnings: warningsOf(reply),
+  };
 }
 
 function conflictsOnlyWith(manager: string, body: string): boolean {
@@ -133,11 +145,11 @@ async function prune(context: Context, documents: readonly ManifestDocument[], o
  */
 async function inOrder(
   documents: readonly ManifestDocument[],
-  work: (document: ManifestDocument) => Promise<string>,
-  done: (document: ManifestDocument, outcome: string | Error) => void,
+  work: (document: ManifestDocument) => Promise<Applied>,
+  done: (document: ManifestDocument, outcome: Applied | Error) => void,
 ): Promise<void> {
   const isTemplate = ({ object }: ManifestDocument) => object.kind === 'Unit' && /@\.[a-z]+$/.test(object.metadata.name);
-  const outcomeOf = (document: ManifestDocument): Promise<string | Error> =>
+  const outcomeOf = (document: ManifestDocument): Promise<Applied | Error> =>
     work(document).catch((error: unknown) => {
       if (error instanceof CliError) return error;
       throw error;

@@ -65,7 +65,7 @@ async function wanted(context: Context, words: readonly string[], options: Delet
       import('../manifest-files.js'),
       import('../../api/resources/manifests.js'),
     ]);
-    const { documents, errors } = await loadManifests(options.filename, options.recursive ? { recursive: true } : {});
+    const { documents, errors } = await loadManifests(options.filename, { recursive: options.recursive, identityOnly: true });
     const [first] = errors;
     if (first) throw new CliError(manifestErrorText(first));
     // Instances before their template, which cannot go while it has followers.

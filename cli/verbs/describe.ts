@@ -1,5 +1,6 @@
 /** `flotilla describe`: everything about one object, the reason for whatever is not happening first. */
 import { humanAge, renderTable } from '../../api/resources/table.js';
+import { templateNameOf } from '../../api/resources/unit-name.js';
 import { assignmentsOf, assignmentsOn } from '../assignments.js';
 import { type Context, type KindInfo, objectPath } from '../context.js';
 import { CliError, exitCode } from '../exit.js';
@@ -56,11 +57,20 @@ async function describeOne(context: Context, kind: KindInfo, object: WireObject)
     // An Event, say, has neither spec nor status: its fields are all there is.
     { title: 'Fields', text: await yamlText(others) },
     { title: 'Spec', text: await yamlText(asked) },
-    { title: 'Content', text: content ?? '' },
+    content === undefined ? await templateSection(context, kind, metadata.name) : { title: 'Content', text: content },
     { title: 'Events', text: kind.plural === 'events' ? '' : await eventsText(context, object, now) },
   ];
   const blocks = sections.filter(({ text }) => text !== '').map(({ title, text }) => `${title}:\n${indent(text)}\n`);
   return [`Name:  ${metadata.name}\nKind:  ${object.kind}\n`, ...blocks].join('\n');
+}
+
+/** What an instance runs that has no text of its own. */
+async function templateSection(context: Context, kind: KindInfo, name: string): Promise<Section> {
+  const template = kind.plural === 'units' ? templateNameOf(name) : undefined;
+  if (template === undefined) return { title: 'Content', text: '' };
+  const { status, text } = await context.client.fetch(objectPath(kind, template));
+  const { content = '' } = status === 200 ? ((JSON.parse(text) as WireObject).spec as { readonly content?: string }) : {};
+  return { title: `Content, of its template ${template}`, text: content };
 }
 
 /** The one sentence that a person in trouble came for, once, however many conditions say it. */

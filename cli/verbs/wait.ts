@@ -7,7 +7,8 @@ import { conditionOf, type WireObject } from '../objects.js';
 import { complain, printLine } from '../output.js';
 
 export interface WaitOptions {
-  readonly for: string;
+  /** Default: the condition that says that the object is as it was asked to be. */
+  readonly for?: string;
   readonly timeoutMs: number;
   readonly selector?: string;
 }
@@ -15,7 +16,7 @@ export interface WaitOptions {
 type Met = (object: WireObject | undefined) => boolean;
 
 export async function wait(context: Context, words: readonly string[], options: WaitOptions): Promise<number> {
-  const met = parseFor(options.for);
+  if (options.for !== undefined) parseFor(options.for);
   const targets: { kind: KindInfo; name: string }[] = [];
   for (const { kind, names } of await context.targets(words)) {
     const all =
@@ -27,14 +28,15 @@ export async function wait(context: Context, words: readonly string[], options: 
   if (targets.length === 0) throw new CliError('nothing to wait for: no object matches');
   const outcomes = await Promise.all(
     targets.map(async ({ kind, name }) => {
+      const what = options.for ?? `condition=${kind.plural === 'unitsets' ? 'Available' : 'Ready'}`;
+      const met = parseFor(what);
       let last: WireObject | undefined;
       const isMet = await followObject(context, kind, name, options.timeoutMs, (object) => {
         last = object;
         return met(object);
       });
-      if (isMet) printLine(`${kind.singular}/${name} ${options.for === 'delete' ? 'deleted' : 'condition met'}`);
-      else
-        complain(`timed out after ${options.timeoutMs / 1_000} s waiting for ${options.for} on ${kind.singular}/${name}${reasonOf(last)}`);
+      if (isMet) printLine(`${kind.singular}/${name} ${what === 'delete' ? 'deleted' : 'condition met'}`);
+      else complain(`timed out after ${options.timeoutMs / 1_000} s waiting for ${what} on ${kind.singular}/${name}${reasonOf(last)}`);
       return isMet;
     }),
   );

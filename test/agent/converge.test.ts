@@ -239,6 +239,7 @@ test('SEMANTICS 13: a text that systemd does not load: the old one comes back an
   assert.equal(state?.active, 'active');
   assert.equal(state?.generation, 1);
   assert.equal(state?.problem?.reason, 'LoadFailed');
+  assert.match(state?.problem?.message ?? '', /bad unit file setting: what is wrong with .*web\.service; the one before/);
   assert.match(world.systemd.runningText('web.service') ?? '', /sleep infinity/);
   assert.deepEqual(await world.changesDuring(() => world.rest(600_000)), [], 'it is not tried again');
   await world.want(assignment('web.service', service('ExecStart=/bin/sleep 5'), { generation: 3 }));

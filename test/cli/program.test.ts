@@ -125,6 +125,40 @@ describe('the command line', () => {
     assert.match(stderr, /flotilla: standard input:\d+: spec\.content: line 2: nonsense/);
   });
 
+  test('what the server warns of is told with the place of the object', async () => {
+    answer = () => ({
+      headers: { 'flotilla-write': 'created', warning: '299 - "spec.content: line 2: did you mean \\"Restart\\"?"' },
+      body: {},
+    });
+    const manifest = '---\n{apiVersion: flotilla.dev/v1, kind: Unit, metadata: {name: a.service}, spec: {content: "[Service]\\nA=b\\n"}}';
+    assert.deepEqual(await flotilla(['apply', '-f', '-'], manifest), {
+      code: 0,
+      stdout: 'unit/a.service created\n',
+      stderr: 'flotilla: standard input:2: warning: spec.content: line 2: did you mean "Restart"?\n',
+    });
+  });
+
+  test('what a manifest says of an object is no matter when the object is to be deleted', async () => {
+    answer = () => ({ body: { kind: 'Status', status: 'Success' } });
+    const manifest = '{apiVersion: flotilla.dev/v1, kind: Unit, metadata: {name: a.service}, spec: {desierdState: x, content: "nonsense"}}';
+    assert.deepEqual(await flotilla(['delete', '-f', '-'], manifest), { code: 0, stdout: 'unit/a.service deleted\n', stderr: '' });
+    const nameless = await flotilla(['delete', '-f', '-'], `${manifest}\n---\n{apiVersion: flotilla.dev/v1, kind: Unit}`);
+    assert.equal(nameless.code, 1);
+    assert.match(nameless.stderr, /metadata\.name: is required/);
+    assert.equal(
+      seen.some(({ method }) => method === 'DELETE'),
+      false,
+    );
+  });
+
+  test('a unit without its type is a service', async () => {
+    answer = () => ({ body: unit('web.service') });
+    assert.equal((await flotilla(['get', 'unit/web', '-o', 'name'])).stdout, 'unit/web.service\n');
+    assert.ok(seen.some(({ url }) => url.startsWith('/apis/flotilla.dev/v1/units/web.service')));
+    await flotilla(['get', 'unit', 'web.timer', '-o', 'name']);
+    assert.ok(seen.some(({ url }) => url.startsWith('/apis/flotilla.dev/v1/units/web.timer')));
+  });
+
   test('diff that cannot tell ends with 2: 1 says that something differs', async () => {
     answer = () => notFound;
     for (const words of [

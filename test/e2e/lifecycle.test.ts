@@ -100,6 +100,8 @@ describe('a unit on three machines', () => {
     );
     assert.match(await cluster.dev.mustCli(['logs', 'job@1.service']), /second 1/);
     assert.equal(again.status?.machine, one.status?.machine);
+    assert.match(await cluster.dev.mustCli(['describe', 'unit', 'job@1']), /Content, of its template job@\.service:\n.*\n.*second %i/);
+    assert.equal(await cluster.dev.mustCli(['wait', 'unit/job@1']), 'unit/job@1.service condition met\n');
     const refused = await cluster.dev.cli(['delete', 'unit', 'job@.service']);
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /job@1\.service/);

@@ -1,7 +1,7 @@
 /** Units as fleet's users name them: with or without their type, by the path of their file, or by a glob. */
 import { globMatcher } from '../../../api/resources/glob.js';
-import { unitTypes } from '../../../api/resources/unit-name.js';
 import { CliError, usageError } from '../../exit.js';
+import { withType } from '../../unit-word.js';
 
 export interface Named {
   readonly name: string;
@@ -9,13 +9,12 @@ export interface Named {
   readonly path: string;
 }
 
-const hasType = (word: string): boolean => unitTypes.some((type) => word.endsWith(`.${type}`));
 const isGlob = (word: string): boolean => /[*?[]/.test(word);
 const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 /** `./units/web` → web.service at ./units/web.service */
 export function named(word: string): Named {
-  const path = hasType(word) ? word : `${word}.service`;
+  const path = withType(word);
   return { name: baseName(path), path };
 }
 

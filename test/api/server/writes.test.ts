@@ -135,6 +135,15 @@ test('fieldValidation=Warn: the unknown field is dropped, and a Warning header s
   assert.match(String(headers.warning), /^299 - ".*desiredSate.*"$/);
 });
 
+test('what is accepted and probably not meant is told with the write that brings it, and not again', async () => {
+  const body = unitBody('a.service', { spec: { content: '[Service]\nExecStart=/bin/true\nRestrat=always\n' } });
+  const write = () => rig.call('PATCH', `${a}?fieldManager=t`, { body, type: apply });
+  const { status, headers } = await write();
+  assert.equal(status, 201);
+  assert.match(String(headers.warning), /^299 - "spec\.content: line 3: .*\\"Restrat\\".*did you mean \\"Restart\\"\?"$/);
+  assert.equal((await write()).headers.warning, undefined);
+});
+
 const unknownField = { spec: { desiredSate: 'launched' } };
 const patchTypes = [
   ['a create', 'POST', units, unitBody('b.service', unknownField), 'application/json'],
