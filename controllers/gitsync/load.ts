@@ -7,6 +7,7 @@ import { checkObject, isUnitFileName, manifestErrorText, parseManifests } from '
 import { apiVersionOf } from '../../api/resources/registry.js';
 import { nearest } from '../../api/resources/suggest.js';
 import { isInstanceName, templateNameOf } from '../../api/resources/unit-name.js';
+import { type Followed, followLinks, linkLimits } from '../../runtime/git/links.js';
 import type { Tree } from '../../runtime/git/repositories.js';
 import type { TreeFile } from '../../runtime/git/tree.js';
 import { BadRevision, documentId, type SyncDocument } from './documents.js';
@@ -30,14 +31,11 @@ const lfsPointer = 'version https://git-lfs.github.com/spec/';
 /** Sorted by file. @throws BadRevision, GitError */
 export async function loadDocuments(tree: Tree): Promise<SyncDocument[]> {
   const ignored = ignoredBy(await ignoreRules(tree));
-  const visible = tree.files.filter(({ path }) => !ignored(path));
-  const links = visible.filter(({ kind }) => kind === 'symlink');
-  if (links.length > 0) {
-    throw new BadRevision(
-      links.map(({ path }) => `${path} is a symbolic link, and links are not followed: take it out, or name it in ${ignoreFileName}`),
-    );
+  const { files: seen, problems: astray } = await withLinks(tree, ignored);
+  if (astray.length > 0) {
+    throw new BadRevision(astray.map((problem) => `${problem}: point it to something below spec.path, or name it in ${ignoreFileName}`));
   }
-  const files = visible.filter(({ kind, path }) => kind === 'file' && (isManifestName(path) || isKustomizationName(path)));
+  const files = seen.filter(({ kind, path }) => kind === 'file' && (isManifestName(path) || isKustomizationName(path)));
   const contents = await tree.read(files);
   const problems: string[] = [];
   const texts = new Map<string, string>();
@@ -48,10 +46,39 @@ export async function loadDocuments(tree: Tree): Promise<SyncDocument[]> {
     else texts.set(path, text);
   });
   const builder = new Builder(texts, (problem) => problems.push(problem));
-  const documents = await builder.directory('', 0);
+  const documents = onceEach(await builder.directory('', 0), new Map(files.map(({ path, realPath }) => [path, realPath])));
   checkWhole(documents, (problem) => problems.push(problem));
   if (problems.length > 0) throw new BadRevision([...new Set(problems)]);
   return documents;
+}
+
+/** Everything that is not ignored, by the names that links give, too. */
+async function withLinks({ files, read }: Tree, ignored: (path: string) => boolean): Promise<Followed> {
+  const links = files.filter(({ kind }) => kind === 'symlink');
+  if (!links.some(({ path }) => !ignored(path))) {
+    const visible = files.filter(({ path }) => !ignored(path));
+    return { files: visible.map((file) => ({ ...file, realPath: file.path })), problems: [] };
+  }
+  const readable = links.filter(({ bytes }) => bytes <= linkLimits.maxTargetBytes);
+  const contents = await read(readable);
+  const targets = new Map<string, string>();
+  readable.forEach(({ path }, at) => {
+    const target = textOf(contents[at]!);
+    if (target !== undefined) targets.set(path, target);
+  });
+  return followLinks(files, targets, ignored);
+}
+
+/** A file that is seen in its own place and through a link describes its objects once. */
+function onceEach(documents: readonly SyncDocument[], realPaths: ReadonlyMap<string, string>): SyncDocument[] {
+  const known = new Map<string, SyncDocument>();
+  return documents.filter((document) => {
+    const realPath = realPaths.get(document.file);
+    const key = `${documentId(document)} ${realPath}`;
+    const first = known.get(key);
+    if (first === undefined) known.set(key, document);
+    return first === undefined || first.file === document.file || JSON.stringify(first.object) !== JSON.stringify(document.object);
+  });
 }
 
 async function ignoreRules(tree: Tree): Promise<string> {

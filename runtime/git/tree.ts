@@ -9,6 +9,10 @@ export interface TreeFile {
   readonly bytes: number;
 }
 
+/** What a file system could hold, with room to spare. Whoever walks the directories of a listing counts on it. */
+const maxPathSteps = 100;
+const maxPathBytes = 4_096;
+
 /** `git ls-tree -r -l -z`. Throws on what git would not print, and GitError for a tree that only a hostile hand makes. */
 export function parseListing(output: Buffer): TreeFile[] {
   return output
@@ -19,8 +23,13 @@ export function parseListing(output: Buffer): TreeFile[] {
       const match = /^(\d{6}) (blob|commit|tree) ([0-9a-f]{40,64}) +(\d+|-)\t(.*)$/s.exec(line);
       if (match === null) throw new Error('git ls-tree printed what no version of it should print');
       const [, mode, type, blob, size, path] = match as unknown as [string, string, string, string, string, string];
-      if (path.split('/').some((step) => ['', '.', '..'].includes(step))) {
-        throw new GitError('refused', `the repository has a path that no file can have: ${JSON.stringify(path)}`);
+      const steps = path.split('/');
+      if (steps.some((step) => ['', '.', '..'].includes(step))) {
+        throw new GitError('refused', `the repository has a path that no file can have: ${JSON.stringify(path.slice(0, 200))}`);
+      }
+      if (steps.length > maxPathSteps || Buffer.byteLength(path) > maxPathBytes) {
+        const most = `at most ${maxPathSteps} directories and ${maxPathBytes} bytes are read`;
+        throw new GitError('refused', `the repository has a path that is too long: ${JSON.stringify(path.slice(0, 200))}…; ${most}`);
       }
       const kind = type === 'commit' ? 'submodule' : mode === '120000' ? 'symlink' : 'file';
       return { path, kind, blob, bytes: size === '-' ? 0 : Number(size) };

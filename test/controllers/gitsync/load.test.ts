@@ -16,10 +16,10 @@ function treeOf(files: Files): Tree {
     files: Object.keys(files).map((path) => ({
       path,
       kind: typeof files[path] === 'object' && 'link' in files[path] ? 'symlink' : 'file',
-      blob: '0',
+      blob: path,
       bytes: contentOf(path).length,
     })),
-    read: async (wanted) => wanted.map(({ path }) => contentOf(path)),
+    read: async (wanted) => wanted.map(({ blob }) => contentOf(blob)),
   };
 }
 
@@ -58,6 +58,29 @@ const good: readonly { name: string; files: Files; objects: readonly string[] }[
       'keep.tmpl.yaml': u('a.service'),
     },
     objects: ['a.service'],
+  },
+  {
+    name: 'a file that a link leads to, under the name of the link',
+    files: { '.shared/web': unitFile(), 'web.service': { link: '.shared/web' } },
+    objects: ['web.service'],
+  },
+  {
+    name: 'a file that is seen in its own place, through a link and in a linked directory describes its objects once',
+    files: { 'a.yaml': u('a.service'), 'b.yaml': { link: 'x/c.yaml' }, 'x/c.yaml': { link: '../a.yaml' }, y: { link: 'x' } },
+    objects: ['a.service'],
+  },
+  {
+    name: 'a base that two overlays link to',
+    files: {
+      '.syncignore': '/base\n',
+      'base/kustomization.yaml': 'resources: [a.yaml]\n',
+      'base/a.yaml': u('a.service'),
+      'eu/base': { link: '../base' },
+      'eu/kustomization.yaml': 'resources: [base]\nnamePrefix: eu-\n',
+      'us/base': { link: '../base/' },
+      'us/kustomization.yaml': 'resources: [base/a.yaml]\nnamePrefix: us-\n',
+    },
+    objects: ['eu-a.service', 'us-a.service'],
   },
   { name: 'a link that is ignored', files: { '.syncignore': 'link.yaml\n', 'link.yaml': { link: '/etc/passwd' } }, objects: [] },
   {
@@ -101,11 +124,24 @@ for (const { name, files, objects } of good) {
 }
 
 const bad: readonly { name: string; files: Files; problem: RegExp }[] = [
-  { name: 'a symbolic link', files: { 'a.yaml': { link: '../../etc/passwd' } }, problem: /a\.yaml is a symbolic link/ },
   {
-    name: 'a link to a directory',
-    files: { up: { link: '..' }, 'a.yaml': u('a.service') },
-    problem: /up is a symbolic link.*\.syncignore/,
+    name: 'a link that leaves',
+    files: { 'x/a.yaml': { link: '../../etc/passwd' } },
+    problem: /x\/a\.yaml is a symbolic link to "\.\.\/\.\.\/etc\/passwd", which leads out of spec\.path.*\.syncignore/,
+  },
+  {
+    name: 'one unit under two names by a link, changed by a kustomization in one place',
+    files: {
+      'a.yaml': u('a.service'),
+      'x/a.yaml': { link: '../a.yaml' },
+      'x/flotilla.yaml': 'resources: [a.yaml]\ncommonLabels: {at: x}\n',
+    },
+    problem: /x\/a\.yaml: unit\/a\.service is already described in a\.yaml/,
+  },
+  {
+    name: 'a link to the directory that it lies in',
+    files: { 'x/up': { link: '..' }, 'x/a.yaml': u('a.service') },
+    problem: /x\/up is a symbolic link to "\.\.", which holds the link itself.*\.syncignore/,
   },
   {
     name: 'a pointer of Git LFS',

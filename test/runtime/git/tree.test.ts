@@ -22,3 +22,12 @@ for (const path of ['/etc/passwd', '../up.yaml', 'a/../b.yaml', 'a//b.yaml', './
     );
   });
 }
+
+for (const path of [`${'d/'.repeat(100)}a.yaml`, `${'d'.repeat(2_048)}/${'d'.repeat(2_048)}.yaml`]) {
+  test(`a path of ${path.split('/').length} steps and ${path.length} bytes is refused as too long`, () => {
+    assert.throws(
+      () => parseListing(listing(path)),
+      (error) => error instanceof GitError && error.fault === 'refused' && error.message.length < 400,
+    );
+  });
+}
