@@ -26,7 +26,9 @@ import { ServerList } from './servers.js';
 import { keepStream, type StreamHandler } from './stream.js';
 import type { Systemd } from './systemd.js';
 import { openSystemdDbus, systemBusAddress } from './systemd-dbus.js';
+import { UnitCgroups } from './unit-cgroups.js';
 import { UnitOutputs } from './unit-output.js';
+import { readMachineUsage, UsageMeter } from './usage.js';
 
 export interface AgentOptions {
   /** https URLs. */
@@ -113,6 +115,8 @@ export class Agent implements StreamHandler {
   readonly #convergence: Convergence;
   readonly #reporter: Reporter;
   readonly #outputs: UnitOutputs;
+  readonly #cgroups: UnitCgroups;
+  readonly #usage: UsageMeter;
   readonly #servers: ServerList;
   readonly #streamFailures: Counter<never>;
   #membership: Membership | undefined;
@@ -155,6 +159,13 @@ export class Agent implements StreamHandler {
       isAssigned: (unit) => this.#convergence.desired(unit) !== undefined,
       isUserManager: parts.isUserManager,
       log,
+    });
+    this.#cgroups = new UnitCgroups(parts.systemd);
+    this.#usage = new UsageMeter({
+      machine: readMachineUsage,
+      units: () => this.#cgroups.read(this.#seenUnits()),
+      clock,
+      signal: options.signal,
     });
   }
 
@@ -333,6 +344,13 @@ export class Agent implements StreamHandler {
     this.#outputs.close(request);
   }
 
+  measure(request: string): void {
+    this.#usage.measure().then(
+      (usage) => this.#send?.({ type: 'usage', request, ...usage }),
+      (error: Error) => this.#options.log.warn('usage could not be measured', { error: error.message }),
+    );
+  }
+
   closed(): void {
     this.#streamFailures.inc({});
     this.#send = undefined;
@@ -377,21 +395,23 @@ export class Agent implements StreamHandler {
     this.#convergence.resync().catch((error: Error) => this.#options.log.warn('resync failed', { error: error.message }));
   }
 
+  *#seenUnits() {
+    for (const { unit } of this.#convergence.assignments()) {
+      const observation = this.#convergence.observations.get(unit);
+      if (observation) yield [unit, observation, this.#convergence.type(unit) ?? ''] as const;
+    }
+  }
+
   async #serveMetrics(): Promise<Server | undefined> {
     const { metrics, metricsListen, log } = this.#options;
     const { systemd } = this.#parts;
-    const convergence = this.#convergence;
     const shown = new AgentMetrics({
       metrics,
       systemd,
       machine: this.#parts.machine,
       hostname: this.#parts.info.hostname,
-      units: function* () {
-        for (const { unit } of convergence.assignments()) {
-          const observation = convergence.observations.get(unit);
-          if (observation) yield [unit, observation, convergence.type(unit) ?? ''] as const;
-        }
-      },
+      units: () => this.#seenUnits(),
+      cgroups: this.#cgroups,
       lastSyncMs: () => this.#lastSyncMs,
       isServerConnected: () => this.#send !== undefined,
       certificateNotAfterMs: () => this.#membership?.notAfterMs,

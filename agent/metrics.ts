@@ -5,9 +5,10 @@
 import { createServer, type Server } from 'node:http';
 import { isIP } from 'node:net';
 import { latencyBuckets, type Metrics } from '../runtime/metrics.js';
-import { type CgroupUsage, readCgroup } from './cgroup.js';
+import type { CgroupUsage } from './cgroup.js';
 import type { Observation } from './observe.js';
 import type { Systemd } from './systemd.js';
+import type { UnitCgroups } from './unit-cgroups.js';
 
 export interface AgentMetricsOptions {
   readonly metrics: Metrics;
@@ -22,17 +23,14 @@ export interface AgentMetricsOptions {
   readonly isServerConnected: () => boolean;
   /** Wall-clock milliseconds; undefined while the machine has no certificate. */
   readonly certificateNotAfterMs: () => number | undefined;
-  /** For tests. Default /sys/fs/cgroup. */
-  readonly cgroupRoot?: string;
+  readonly cgroups: UnitCgroups;
 }
 
 const unitStates = ['active', 'activating', 'deactivating', 'failed', 'inactive'] as const;
 
 export class AgentMetrics {
   readonly #options: AgentMetricsOptions;
-  /** Paths of the current runs; a cgroup belongs to one invocation. */
-  readonly #cgroups = new Map<string, { readonly invocationID: string; readonly path: string | undefined }>();
-  #usage = new Map<string, CgroupUsage>();
+  #usage: ReadonlyMap<string, CgroupUsage> = new Map();
 
   constructor(options: AgentMetricsOptions) {
     this.#options = options;
@@ -82,33 +80,8 @@ export class AgentMetrics {
 
   /** The exposition text. Reads the cgroups first: scraping is what they are read for, so nobody else pays for it. */
   async render(): Promise<string> {
-    const usage = new Map<string, CgroupUsage>();
-    await Promise.all(
-      [...this.#options.units()].map(async ([name, observation]) => {
-        const path = await this.#cgroup(name, observation);
-        if (path !== undefined) usage.set(name, await readCgroup(path, this.#options.cgroupRoot));
-      }),
-    );
-    this.#usage = usage;
+    this.#usage = await this.#options.cgroups.read(this.#options.units());
     return this.#options.metrics.render();
-  }
-
-  async #cgroup(name: string, { seen, run }: Observation): Promise<string | undefined> {
-    const { systemd } = this.#options;
-    if (seen.active !== 'active' || run.invocationID === undefined || !systemd.isConnected) {
-      this.#cgroups.delete(name);
-      return undefined;
-    }
-    const known = this.#cgroups.get(name);
-    if (known?.invocationID === run.invocationID) return known.path;
-    try {
-      const path = await systemd.controlGroup(name);
-      this.#cgroups.set(name, { invocationID: run.invocationID, path });
-      return path;
-    } catch {
-      // systemd went away, or the unit did, while it was asked: there is no sample this time.
-      return undefined;
-    }
   }
 }
 

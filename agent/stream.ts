@@ -30,6 +30,7 @@ export interface StreamHandler {
   acknowledged(): void;
   openOutput(message: Message<'open-logs'> | Message<'open-status'>, server: string): void;
   closeOutput(request: string): void;
+  measure(request: string): void;
   /** The stream is gone; another one is being opened. */
   closed(why: string): void;
 }
@@ -208,6 +209,9 @@ class AgentStream {
         return;
       case 'close-logs':
         handler.closeOutput(message.request);
+        return;
+      case 'measure':
+        handler.measure(message.request);
         return;
       case 'goodbye':
         this.#end({ why: message.reason, mayReturn: message.retry });

@@ -24,6 +24,22 @@ export const AgentAssignment = z.strictObject({
 });
 export type AgentAssignment = z.infer<typeof AgentAssignment>;
 
+/** What something uses; absent is what the host does not account for. */
+export const UsageRates = z.strictObject({
+  /** Billionths of a core, over the window. */
+  cpuNanoCores: z.int().nonnegative().optional(),
+  memoryBytes: z.int().nonnegative().optional(),
+});
+
+export const MachineUsage = z.strictObject({
+  /** Time over which the use of processors was measured. */
+  windowMs: z.int().positive(),
+  machine: UsageRates,
+  /** Of the units that are assigned here and active. */
+  units: z.record(z.string(), UsageRates),
+});
+export type MachineUsage = z.infer<typeof MachineUsage>;
+
 export const FromAgent = z.discriminatedUnion('type', [
   /** First message. `clusterUid` is what the agent knows from disk, so that a stranger's server is noticed by both sides. */
   z.strictObject({
@@ -35,6 +51,8 @@ export const FromAgent = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('heartbeat'), seq: z.int() }),
   /** Changed states only, coalesced; a batch is answered by one `stored` with its number. */
   z.strictObject({ type: z.literal('states'), batch: z.int(), states: z.record(z.string(), UnitState) }),
+  /** The answer to `measure`. */
+  z.strictObject({ type: z.literal('usage'), request: z.string(), ...MachineUsage.shape }),
   z.strictObject({ type: z.literal('event'), unit: z.string().optional(), reason: z.string(), message: z.string(), warning: z.boolean() }),
 ]);
 export type FromAgent = z.infer<typeof FromAgent>;
@@ -77,6 +95,8 @@ export const FromServer = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('open-status'), request: z.string(), unit: z.string() }),
   /** Ends either: nobody reads it any more. */
   z.strictObject({ type: z.literal('close-logs'), request: z.string() }),
+  /** Say what the machine and its units use, once. Only to agents with the feature `usage`. */
+  z.strictObject({ type: z.literal('measure'), request: z.string() }),
   /** The server ends the stream and says why; `retry: false` when coming back makes no sense (the Machine was removed). */
   z.strictObject({ type: z.literal('goodbye'), reason: z.string(), retry: z.boolean() }),
 ]);
@@ -107,7 +127,7 @@ export type RenewRequest = z.infer<typeof RenewRequest>;
 
 /** Header of the request that opens a stream: what this agent knows beyond the first version of the protocol, separated by commas. */
 export const featuresHeader = 'flotilla-agent-features';
-export const agentFeatures = ['journal-output', 'systemd-status'] as const;
+export const agentFeatures = ['journal-output', 'systemd-status', 'usage'] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 
 /**

@@ -24,7 +24,7 @@ import { measureRequests, watchMetrics } from './metrics.js';
 import { openApiRoutes } from './openapi-routes.js';
 import { outputRoutes, outputSubresources } from './output-routes.js';
 import { Snapshots } from './paging.js';
-import type { Authorize, HealthCheck, IdentityOf, OutputSource, RoutePlugin } from './ports.js';
+import type { Authorize, HealthCheck, IdentityOf, OutputSource, RoutePlugin, UsageSource } from './ports.js';
 import { sendJson } from './reads.js';
 import { kindRoutes, servedKind } from './rest.js';
 import type { RestPorts } from './rest-ports.js';
@@ -46,6 +46,7 @@ export interface AppOptions {
   readonly identityOf: IdentityOf;
   readonly authorize: Authorize;
   readonly outputs: OutputSource;
+  readonly usage: UsageSource;
   /** This server's name, as it writes it into presence and leadership, and the program's version. */
   readonly server: { readonly name: string; readonly version: string; readonly revision?: string };
   /** The servers that run, this one among them. */
@@ -117,7 +118,9 @@ export async function createApp(options: AppOptions): Promise<App> {
   for (const kind of kinds) routes.add(...kindRoutes(rest, kind));
   const outputPorts = { cache, clock, log, limits, outputs: options.outputs, quota: logQuota, closing: closing.signal };
   if (units) routes.add(...outputRoutes(outputPorts, units));
-  const core = coreRoutes({ cache, rest, outputs: outputPorts, clusterUid: options.clusterUid });
+  const questions = { all: limits.maxUsageQuestions, perIdentity: limits.maxUsageQuestions };
+  const usage = { usage: options.usage, quota: new StreamQuota('questions what machines use', questions) };
+  const core = coreRoutes({ cache, rest, outputs: outputPorts, usage, clusterUid: options.clusterUid });
   const reviews = reviewRoutes({ authorize: options.authorize, routes, maxBodyDepth: limits.maxBodyDepth });
   routes.add(...core.routes, ...reviews.routes);
   routes.add(...componentRoutes({ store, cache, clock, serverName: options.server.name, servers: options.servers }));

@@ -31,6 +31,8 @@ export interface ServerLimits {
   /** Streams of journal lines. */
   readonly maxLogStreams: number;
   readonly maxLogLines: number;
+  /** Questions what machines use, at a time: each takes a second. */
+  readonly maxUsageQuestions: number;
   /** How long a PUT at fleet's door waits for a unit of the same name that is being destroyed, and how many may wait. */
   readonly fleetPredecessorTimeoutMs: number;
   readonly maxFleetWaits: number;
@@ -64,6 +66,7 @@ export const defaultLimits: ServerLimits = {
   consistentReadAwayMs: 100,
   maxLogStreams: 500,
   maxLogLines: 100_000,
+  maxUsageQuestions: 100,
   fleetPredecessorTimeoutMs: 20_000,
   maxFleetWaits: 500,
   closeGraceMs: 2_000,

@@ -1,5 +1,6 @@
 /** What the HTTP door needs from others, and what others may plug into it. */
 import type { IncomingMessage } from 'node:http';
+import type { MachineUsage } from '../resources/protocol.js';
 import type { JournalFormat } from '../resources/unit-output.js';
 import type { Decision, Identity, RequestAttributes } from './identity.js';
 import type { RouteRegistry } from './routes.js';
@@ -56,6 +57,11 @@ export interface OutputSource {
    * TooManyRequests when it shows enough already.
    */
   open(request: OutputRequest): Promise<UnitOutput>;
+}
+
+export interface UsageSource {
+  /** What machines use now, by id. Those that do not answer in time are left out; takes seconds. */
+  of(machines: Iterable<string>, signal: AbortSignal): Promise<ReadonlyMap<string, MachineUsage>>;
 }
 
 /** One line of `/readyz?verbose`. */

@@ -121,6 +121,7 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger, s
         identityOf: identities.of,
         authorize,
         outputs: gateway.outputs,
+        usage: gateway.usage,
         server: { name, version },
         servers: () => registry.all(),
         clusterUid: pki.clusterUid,

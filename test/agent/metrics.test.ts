@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { count, cpuOfV1, cpuOfV2, readCgroup } from '../../agent/cgroup.js';
 import { AgentMetrics, parseListen, serveMetrics } from '../../agent/metrics.js';
+import { UnitCgroups } from '../../agent/unit-cgroups.js';
 import { createMetrics } from '../../runtime/metrics.js';
 import { AgentWorld, assignment, service } from './world.js';
 
@@ -75,7 +76,7 @@ test('units are told of under node_exporter’s names, and what is not known is 
     lastSyncMs: () => undefined,
     isServerConnected: () => false,
     certificateNotAfterMs: () => 1_700_000_000_000,
-    cgroupRoot: cgroups(t, { 'system.slice/web.service/cpu.stat': 'usage_usec 1500000\n' }),
+    cgroups: new UnitCgroups(world.systemd, cgroups(t, { 'system.slice/web.service/cpu.stat': 'usage_usec 1500000\n' })),
   });
   const text = await shown.render();
   const lines = new Set(text.split('\n'));

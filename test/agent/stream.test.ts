@@ -49,6 +49,9 @@ class Told implements StreamHandler {
   closeOutput(request: string) {
     this.words.push(`close ${request}`);
   }
+  measure(request: string) {
+    this.words.push(`measure ${request}`);
+  }
   closed(why: string) {
     this.words.push(`closed: ${why}`);
   }

@@ -103,6 +103,7 @@ describe('kubectl on nodes and pods', () => {
       name: 'may I, what may I, and the cluster',
       async run(kubectl) {
         assert.match(await kubectl.must(['auth', 'can-i', 'create', 'units.flotilla.dev']), /^yes$/m);
+        assert.match(await kubectl.must(['auth', 'can-i', '*', '*']), /^yes/m);
         const refused = await kubectl.run(['auth', 'can-i', 'delete', 'nodes']);
         assert.deepEqual([refused.code, /^no/.test(refused.stdout)], [1, true], refused.stderr);
         assert.match(await kubectl.must(['auth', 'can-i', '--list']), /^units\.flotilla\.dev .*create.*watch/m);
@@ -160,6 +161,15 @@ describe('kubectl on nodes and pods', () => {
 
   const onlyOnce: readonly Step[] = [
     {
+      name: 'top: what machines and units use, as the machines measure it',
+      async run(kubectl) {
+        const nodes = await kubectl.must(['top', 'nodes']);
+        for (const name of hostnames) assert.match(nodes, new RegExp(`^${name} +\\d+m +\\d+% +[1-9]\\d*Mi +\\d+% *$`, 'm'));
+        const pods = await kubectl.must(['top', 'pods', '--sort-by=cpu', '-l', 'flotilla.dev/unit=talks.service']);
+        assert.match(pods, /^NAME .*\ntalks\.service\.[0-9a-f]{8} +\d+m +\d+Mi *\n$/);
+      },
+    },
+    {
       name: 'a drain with nowhere to go says why, moves nothing, and is over when somebody takes it back',
       async run(kubectl) {
         const [one, two] = hostnames;
@@ -193,7 +203,6 @@ describe('kubectl on nodes and pods', () => {
       name: 'logs -l over all copies, and what is not there says so',
       async run(kubectl) {
         assert.match(await kubectl.must(['logs', '-l', 'flotilla.dev/unit=talks.service', '--tail=1']), /^line \d+$/m);
-        await kubectl.refused(['top', 'nodes'], /Metrics API not available/);
         await kubectl.refused(['delete', 'node', hostnames[0]!], /machines\.flotilla\.dev/);
       },
     },

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { AgentMetrics, dbusMetrics, parseListen, serveMetrics } from '../../agent/metrics.js';
 import type { Observation } from '../../agent/observe.js';
+import { UnitCgroups } from '../../agent/unit-cgroups.js';
 import { createMetrics } from '../../runtime/metrics.js';
 import { FakeSystemd } from '../rigs/fake-systemd.js';
 import { MemoryUnitFiles } from '../rigs/memory-files.js';
@@ -41,7 +42,7 @@ async function machineWith(units: Readonly<Record<string, Observation>>, cgroup:
     lastSyncMs: () => undefined,
     isServerConnected: () => false,
     certificateNotAfterMs: () => 2_000,
-    cgroupRoot,
+    cgroups: new UnitCgroups(systemd, cgroupRoot),
   });
   return { systemd, metrics, shown, remove: () => rm(cgroupRoot, { recursive: true }) };
 }

@@ -1,11 +1,8 @@
 /** From server to server: what a machine shows of a unit whose stream the other one holds. Never forwarded twice. */
-import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import https from 'node:https';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Clock } from '../../../runtime/clock.js';
 import type { Logger } from '../../../runtime/log.js';
 import { StatusError } from '../../resources/errors.js';
 import { exitCodeHeader, journalFormats } from '../../resources/unit-output.js';
@@ -14,68 +11,32 @@ import { openStream } from '../http-stream.js';
 import type { OutputRequest, UnitOutput } from '../ports.js';
 import { flag, oneOf, queryOf, wholeNumber } from '../query.js';
 import type { Route } from '../routes.js';
-import type { ServerRegistry } from '../servers.js';
-import type { IssuedKey, Pki } from '../trust/ca.js';
 import { answerStatus, wholeStatus } from '../unit-status.js';
+import { PeerSilent, type Peers } from './peers.js';
 import type { AgentOutputs } from './unit-output.js';
 
 const paths = { journal: '/servers/v1/logs', status: '/servers/v1/status' } as const;
-const certificateLifeMs = 24 * 3_600_000;
 /** Until the answer begins: a journal's at once, a status when systemctl has said it. */
 const answerTimeoutMs = { journal: 5_000, status: 30_000 } as const;
 const maxErrorBytes = 64 * 1024;
 
-export interface ForwardPorts {
-  readonly registry: Pick<ServerRegistry, 'all'>;
-  readonly pki: Pick<Pki, 'issueAdmin' | 'caCertificate'>;
-  readonly serverName: string;
-  readonly clock: Clock;
-}
-
-/** Asks other servers, as an admin that calls itself a server: whoever holds the CA's key is one anyway. */
-export function outputForwarder({ registry, pki, serverName, clock }: ForwardPorts) {
-  let own: { readonly issued: Promise<IssuedKey>; readonly untilMs: number } | undefined;
-
-  function certificate(): Promise<IssuedKey> {
-    const nowMs = clock.now().getTime();
-    if (!own || nowMs >= own.untilMs) {
-      const issued = pki.issueAdmin(`system:server:${serverName}`, certificateLifeMs);
-      own = { issued, untilMs: nowMs + certificateLifeMs / 2 };
-      // One that could not be made is asked for again, not remembered for half a day.
-      issued.catch(() => {
-        if (own?.issued === issued) own = undefined;
+/** Asks another server, by its name. */
+export const outputForwarder =
+  (peers: Peers) =>
+  async (server: string, request: OutputRequest): Promise<UnitOutput> => {
+    const response = await peers
+      .ask(server, (url) => targetOf(url, request), request.signal, answerTimeoutMs[request.show])
+      .catch((error) => {
+        if (error instanceof PeerSilent) throw unreachable(request.machine, server, error.message);
+        throw error;
       });
-    }
-    return own.issued;
-  }
-
-  return async (server: string, request: OutputRequest): Promise<UnitOutput> => {
-    const url = registry.all().find(({ name }) => name === server)?.urls[0];
-    if (url === undefined) throw unreachable(request.machine, server, 'it is not on the list of servers, or has no https listener');
-    const { certificate: cert, key } = await certificate();
-    const call = https.get(targetOf(url, request), {
-      ca: pki.caCertificate,
-      cert,
-      key,
-      agent: false,
-      signal: request.signal,
-      timeout: answerTimeoutMs[request.show],
-    });
-    call.on('timeout', () => call.destroy(new Error('it does not answer')));
-    let response: IncomingMessage;
-    try {
-      [response] = (await once(call, 'response')) as [IncomingMessage];
-    } catch (error) {
-      throw unreachable(request.machine, server, (error as Error).message);
-    }
     // Silence is normal from here on: a journal may have nothing to say.
-    call.setTimeout(0);
+    response.socket.setTimeout(0);
     if (response.statusCode !== 200) throw await statusIn(response, server);
     return { bytes: response, exitCode: () => Number(response.headers[exitCodeHeader] ?? 0) };
   };
-}
 
-function targetOf(url: string, request: OutputRequest): URL {
+function targetOf(url: URL, request: OutputRequest): URL {
   const { machine, unit } = request;
   const target = new URL(`${paths[request.show]}/${machine}/${encodeURIComponent(unit)}`, url);
   if (request.show === 'status') return target;

@@ -15,7 +15,7 @@ import type { ClusterCache, ObjectDoor } from '../../objects/ports.js';
 import { featuresHeader } from '../../resources/protocol.js';
 import type { ConnectionIdentities } from '../connection-identity.js';
 import { refuseUpgrade, type UpgradeListener } from '../listeners.js';
-import type { Authorize, OutputSource, RoutePlugin } from '../ports.js';
+import type { Authorize, OutputSource, RoutePlugin, UsageSource } from '../ports.js';
 import type { ServerRegistry } from '../servers.js';
 import type { Pki } from '../trust/ca.js';
 import type { Tokens } from '../trust/tokens.js';
@@ -24,8 +24,10 @@ import { joinRoutes } from './join.js';
 import { type AgentLimits, agentLimits } from './limits.js';
 import { agentMetrics } from './metrics.js';
 import type { MachineEvent } from './opening.js';
+import { Peers } from './peers.js';
 import { AgentStreams } from './streams.js';
 import { AgentOutputs } from './unit-output.js';
+import { AgentUsage, usageRoute } from './usage.js';
 
 export interface AgentGatewayOptions {
   readonly store: Store;
@@ -50,6 +52,7 @@ export interface AgentGateway {
   readonly routes: RoutePlugin;
   readonly onUpgrade: UpgradeListener;
   readonly outputs: OutputSource;
+  readonly usage: UsageSource;
   /** How many machines this server holds. */
   readonly streams: number;
   /** Sends all agents to other servers; no presence is revoked. */
@@ -87,11 +90,21 @@ export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
     if (eventReason.test(reason)) events.record({ kind, name, uid }, warning ? 'Warning' : 'Normal', reason, message);
   };
 
+  const peers = new Peers({ registry, pki, serverName, clock });
+  const usage: AgentUsage = new AgentUsage({
+    cache,
+    serverName,
+    streamOf: (machine) => streams.of(machine),
+    peers,
+    clock,
+    log,
+    limits,
+  });
   const outputs: AgentOutputs = new AgentOutputs({
     cache,
     serverName,
     streamOf: (machine) => streams.of(machine),
-    forward: outputForwarder({ registry, pki, serverName, clock }),
+    forward: outputForwarder(peers),
     clock,
     limits,
   });
@@ -110,6 +123,7 @@ export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
     limits,
     metrics,
     onMachineRemoved: (machine) => outputs.closeAll(machine),
+    onUsage: (machine, message) => usage.received(machine, message),
   });
 
   // Compression would let one machine make this server unpack far more than it was sent.
@@ -148,9 +162,11 @@ export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
       routes.add(
         ...joinRoutes({ store, cache, door, pki, tokens, servers, recordEvent, clock, log, limits }),
         ...forwardedOutputRoutes(outputs, log),
+        usageRoute(usage, () => streams.machines),
       ),
     onUpgrade,
     outputs,
+    usage,
     get streams() {
       return streams.size;
     },

@@ -38,6 +38,11 @@ export interface AgentLimits {
   readonly outputConnectTimeoutMs: number;
   /** From there until systemctl has ended. */
   readonly statusTimeoutMs: number;
+  /** From asking an agent what its machine uses until it has measured, which takes a second; through another server a little more. */
+  readonly usageTimeoutMs: number;
+  readonly peerUsageTimeoutMs: number;
+  /** What another server may tell of its machines at a time. */
+  readonly maxUsageBytes: number;
 }
 
 const KiB = 1024;
@@ -65,4 +70,7 @@ export const agentLimits: AgentLimits = {
   maxJoins: 16,
   outputConnectTimeoutMs: 10_000,
   statusTimeoutMs: 15_000,
+  usageTimeoutMs: 5_000,
+  peerUsageTimeoutMs: 8_000,
+  maxUsageBytes: 64 * MiB,
 };

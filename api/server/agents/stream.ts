@@ -25,6 +25,7 @@ export interface StreamPorts extends OpeningPorts {
   readonly servers: () => readonly string[];
   readonly random: Random;
   readonly metrics: AgentMetrics;
+  readonly onUsage: (machine: string, usage: Message<'usage'>) => void;
 }
 
 /** Whoever keeps all the streams of this server. */
@@ -180,6 +181,9 @@ export class AgentStream {
         return;
       case 'states':
         this.#states(message, this.#held.writer);
+        return;
+      case 'usage':
+        this.#ports.onUsage(this.machine, message);
         return;
       case 'event':
         this.#event(message);

@@ -39,6 +39,11 @@ export class AgentStreams implements StreamOwner {
     return this.#closed || this.#all.size >= this.#ports.limits.maxStreams;
   }
 
+  /** Ids of the machines that this server holds. */
+  get machines(): Iterable<string> {
+    return this.#byMachine.keys();
+  }
+
   of(machine: string): AgentStream | undefined {
     return this.#byMachine.get(machine);
   }

@@ -18,12 +18,14 @@ import { Nodes, nodeKind } from './nodes.js';
 import { podLogRoutes } from './pod-log.js';
 import { Pods, podKind } from './pods.js';
 import { ProjectedCache, ProjectedHub } from './projection.js';
+import { type UsagePorts, usageRoutes } from './usage.js';
 
 export interface CorePorts {
   readonly cache: ClusterCache;
   /** What the handlers of all kinds share. */
   readonly rest: RestPorts;
   readonly outputs: OutputRoutePorts;
+  readonly usage: Omit<UsagePorts, 'rest'>;
   readonly clusterUid: string;
 }
 
@@ -57,7 +59,7 @@ function nameIn(request: FastifyRequest, maxBodyDepth: number): unknown {
 }
 
 /** All of it: the routes, and what discovery says of them. */
-export function coreRoutes({ cache, rest, outputs, clusterUid }: CorePorts): { routes: Route[]; served: ServedResource[] } {
+export function coreRoutes({ cache, rest, outputs, usage, clusterUid }: CorePorts): { routes: Route[]; served: ServedResource[] } {
   const names = new NodeNames(cache);
   const nodes = new Nodes(names);
   const pods = new Pods(cache, names);
@@ -75,16 +77,21 @@ export function coreRoutes({ cache, rest, outputs, clusterUid }: CorePorts): { r
     [serviceKind, servingServices],
     [namespaceKind, servingNamespaces(rest.limits.maxBodyDepth)],
   ] as const;
+  const usages = usageRoutes({ rest: ports, ...usage });
   return {
     routes: [
+      ...usages.routes,
       ...servings.flatMap(([kind, serving]) => kindRoutes(ports, kind, serving)),
       ...podLogRoutes(outputs),
       ...evictionRoutes({ ...evictions, maxBodyDepth: rest.limits.maxBodyDepth }),
     ],
-    served: servings.map(([kind, serving]) => {
-      const resource = servedKind(kind, serving);
-      const more = kind === podKind ? [{ name: 'log', verbs: ['get'] }, evictionSubresource] : [];
-      return { ...resource, subresources: [...resource.subresources, ...more] };
-    }),
+    served: [
+      ...servings.map(([kind, serving]) => {
+        const resource = servedKind(kind, serving);
+        const more = kind === podKind ? [{ name: 'log', verbs: ['get'] }, evictionSubresource] : [];
+        return { ...resource, subresources: [...resource.subresources, ...more] };
+      }),
+      ...usages.served,
+    ],
   };
 }

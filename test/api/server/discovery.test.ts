@@ -23,7 +23,7 @@ test('discovery, plain: groups, the group, and what is in it', async () => {
   assert.deepEqual((await rig.get('/api')).json.versions, ['v1']);
   assert.deepEqual(
     (await rig.get('/apis')).json.groups.map((group: { name: string }) => group.name),
-    ['flotilla.dev', 'authorization.k8s.io', 'authentication.k8s.io'],
+    ['flotilla.dev', 'metrics.k8s.io', 'authorization.k8s.io', 'authentication.k8s.io'],
   );
   const { json } = await rig.get('/apis/flotilla.dev');
   assert.deepEqual([json.kind, json.preferredVersion.groupVersion], ['APIGroup', 'flotilla.dev/v1']);

@@ -62,6 +62,7 @@ export async function startRig(options: Partial<AppOptions> = {}, store = new Me
     identityOf: () => who.identity,
     authorize: adminsOnly,
     outputs: noOutputs,
+    usage: { of: async () => new Map() },
     server: { name: 'alpha', version: '0.1.0' },
     servers: () => [{ name: 'alpha', version: '0.1.0', urls: ['https://alpha:7443'] }],
     clusterUid: 'cluster-uid',

@@ -130,6 +130,7 @@ async function startServer(dir: string, store: MemoryStore, name: string, option
     identityOf: identities.of,
     authorize,
     outputs: gateway.outputs,
+    usage: gateway.usage,
     server: { name, version: '0.0.0' },
     servers: () => registry.all(),
     clusterUid: pki.clusterUid,

@@ -9,6 +9,7 @@ import { StatusError } from '../../../../api/resources/errors.js';
 import { exitClose, maxOutputsPerMachine, outputClose } from '../../../../api/resources/protocol.js';
 import { exitCodeHeader } from '../../../../api/resources/unit-output.js';
 import { outputForwarder } from '../../../../api/server/agents/forward-output.js';
+import { Peers } from '../../../../api/server/agents/peers.js';
 import { systemClock } from '../../../../runtime/clock.js';
 import { assignmentOf, keys, put, unitRow, write } from '../../objects/cluster-writer.js';
 import { type Cluster, type Credentials, FakeAgent, joinMachine, newCluster, type Server, until } from './rig.js';
@@ -113,7 +114,7 @@ describe('SEMANTICS 18: journals', () => {
       issueAdmin: () => Promise.reject(new Error(`no certificate ${++asked}`)),
     };
     const servers = [{ name: 'beta', version: '0', startedAt: '', urls: ['https://127.0.0.1:1'] }];
-    const forward = outputForwarder({ registry: { all: () => servers }, pki, serverName: 'alpha', clock: systemClock });
+    const forward = outputForwarder(new Peers({ registry: { all: () => servers }, pki, serverName: 'alpha', clock: systemClock }));
     const { signal } = new AbortController();
     for (const message of [/no certificate 1/, /no certificate 2/]) {
       await assert.rejects(forward('beta', { show: 'status', unit: 'x.service', machine: 'm', signal }), message);
