@@ -312,6 +312,7 @@ export class Convergence {
       throw error;
     } finally {
       this.#busy.delete(name);
+      this.#options.onChange(name);
       for (const stopped of this.#drift.replaced(name)) this.#repairDriftWhenDue(stopped);
     }
   }
@@ -343,7 +344,6 @@ export class Convergence {
           });
         this.#setProblem(name, problem ?? this.#options.records.get(name)?.warning);
         this.#leaving.end(name);
-        this.#options.onChange(name);
         return;
       }
     }

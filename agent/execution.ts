@@ -158,7 +158,7 @@ export class Execution {
           const { ended } = await systemd.start(name);
           this.#starting.add(name);
           const arrivals = this.#arrivals;
-          void ended.then((result) => this.#readBack(name, result, arrivals));
+          void ended.then((result) => this.#started(name, result, invocationID, arrivals));
         } catch (error) {
           if (!(error instanceof SystemdError && loadFailures.has(error.code))) throw error;
           return this.#refused(name, error);
@@ -262,28 +262,31 @@ export class Execution {
     return 'again';
   }
 
-  /** A job that is `done` need not have left the unit running: what systemd says of it counts. */
-  async #readBack(name: string, result: JobResult, arrivals: number): Promise<void> {
-    const { systemd, records, log } = this.#options;
+  /** A job that is `done` need not have left the unit running: what systemd says of it counts, and is asked for unless it has said it. */
+  async #started(name: string, result: JobResult, invocationBefore: string, arrivals: number): Promise<void> {
     try {
-      const seen = await this.#lane.row(name);
-      this.#options.observations.row(name, seen);
-      const unstarted = seen.active === 'inactive' ? whyNotStarted(name, result) : undefined;
-      const record = records.get(name);
-      if (unstarted && record?.started) {
-        records.set(name, { ...record, unstarted });
-        if (arrivals < this.#arrivals) this.#trySoon(name);
-      }
-      // Usually systemd's signals have told everything by now.
-      const known = this.#options.observations.get(name);
-      if (known && !this.#options.observations.areDetailsCurrent(name))
-        this.#options.observations.details(name, await systemd.details(name));
+      if (!this.#options.observations.isUpSince(name, invocationBefore)) await this.#readBack(name, result, arrivals);
     } catch (error) {
-      log.warn('state after a start is not known', { unit: name, error: (error as Error).message });
+      this.#options.log.warn('state after a start is not known', { unit: name, error: (error as Error).message });
     } finally {
       this.#starting.delete(name);
       this.#options.onChange(name);
     }
+  }
+
+  async #readBack(name: string, result: JobResult, arrivals: number): Promise<void> {
+    const { systemd, records } = this.#options;
+    const seen = await this.#lane.row(name);
+    this.#options.observations.row(name, seen);
+    const unstarted = seen.active === 'inactive' ? whyNotStarted(name, result) : undefined;
+    const record = records.get(name);
+    if (unstarted && record?.started) {
+      records.set(name, { ...record, unstarted });
+      if (arrivals < this.#arrivals) this.#trySoon(name);
+    }
+    // Usually systemd's signals have told everything by now.
+    const known = this.#options.observations.get(name);
+    if (known && !this.#options.observations.areDetailsCurrent(name)) this.#options.observations.details(name, await systemd.details(name));
   }
 
   /** Whoever could not be started may have lacked the unit that has come now: a socket its service, say. */

@@ -2,7 +2,7 @@
  * What systemd was last seen to say of each unit of ours. Fed by its signals, which carry the whole truth of their moment, by looking
  * before and after each change, and by a resync on a period that finds what a lost signal would have told.
  */
-import { isDown, type RunFacts, type SeenUnit, type ServiceFacts, type UnitChange, type UnitDetails } from './systemd.js';
+import { isDown, isUp, type RunFacts, type SeenUnit, type ServiceFacts, type UnitChange, type UnitDetails } from './systemd.js';
 
 export interface Observation {
   readonly seen: SeenUnit;
@@ -73,6 +73,13 @@ export class Observations {
   /** Whether the details are as fresh as the row. */
   areDetailsCurrent(name: string): boolean {
     return this.#current.has(name);
+  }
+
+  /** Whether a signal has told of a run that is up and is another one than `invocation`: systemd sends it before the job's end. */
+  isUpSince(name: string, invocation: string): boolean {
+    const { seen, run } = this.#units.get(name) ?? {};
+    if (seen === undefined || !isUp(seen) || !this.#current.has(name)) return false;
+    return run?.invocationID !== undefined && run.invocationID !== invocation;
   }
 
   /** Signals may have been lost: details have to be read again. */

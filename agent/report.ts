@@ -16,8 +16,8 @@ export interface ReporterOptions {
 
 export type StatesBatch = { readonly batch: number; readonly states: Readonly<Record<string, UnitState>> };
 
-/** Long enough for the signals of one start to arrive together, short beside the start itself. */
-const gatherMs = 2;
+/** What systemd sends together is read together, and a unit that is being changed is told of at the end: nothing is worth a longer wait. */
+const gatherMs = 0;
 /** When one report follows another. */
 const gatherBusyMs = 10;
 /** A change that takes longer than this is told of while it goes on. */
@@ -53,7 +53,8 @@ export class Reporter {
   changed(name: string): void {
     const nowMs = this.#options.clock.monotonicMs();
     if (!this.#dirty.has(name)) this.#dirty.set(name, nowMs);
-    this.#flushIn(nowMs - this.#sentAtMs < gatherBusyMs ? gatherBusyMs : gatherMs);
+    if (this.#options.isMoving?.(name)) this.#flushIn(movingPatienceMs);
+    else this.#flushIn(nowMs - this.#sentAtMs < gatherBusyMs ? gatherBusyMs : gatherMs);
   }
 
   /** A stream is open: `known` is what the server has, `names` is all that there is to tell of. */

@@ -14,6 +14,17 @@ test('a new unit is written, started once and reported', async () => {
   assert.ok(state?.mainPID !== undefined && state.invocationID !== undefined);
 });
 
+test('a start costs one look before it, and one after it only when systemd has not told of it', async () => {
+  const world = await AgentWorld.start();
+  await world.want(assignment('told.service'));
+  assert.deepEqual(world.systemd.calls, ['list', 'start told.service']);
+  world.systemd.calls.length = 0;
+  world.systemd.faults.add('silent');
+  await world.want(assignment('told.service'), assignment('silent.service'));
+  assert.deepEqual(world.systemd.calls.slice(-3), ['start silent.service', 'list', 'details silent.service']);
+  assert.equal(world.agent.state('silent.service')?.active, 'active');
+});
+
 test('invariant 14, SEMANTICS 15: once nothing changes nothing is done, and a resync is one call', async () => {
   const world = await AgentWorld.start();
   await world.want(assignment('a.service'), assignment('b.service', service('Type=oneshot\nExecStart=/bin/true')));
