@@ -2,12 +2,13 @@
 import { nearest } from '../api/resources/suggest.js';
 import { Client } from './client.js';
 import { usageError } from './exit.js';
+import type { KindInfo, Reader, ServedKind } from './kinds.js';
 import { knownKinds } from './known-kinds.js';
-import type { HostKeyWord } from './ssh/arguments.js';
+import type { SshFlags } from './ssh/arguments.js';
 import type { Tunnel } from './ssh/tunnel.js';
 import { withType } from './unit-word.js';
 
-export interface GlobalOptions {
+export interface GlobalOptions extends SshFlags {
   readonly endpoint: string;
   readonly caFile?: string;
   readonly certFile?: string;
@@ -17,26 +18,6 @@ export interface GlobalOptions {
   readonly debug?: boolean;
   /** Host, and port, through which the endpoint is reached by ssh. */
   readonly tunnel?: string;
-  readonly sshUsername?: string;
-  /** Seconds. */
-  readonly sshTimeout?: number;
-  readonly strictHostKeyChecking?: HostKeyWord;
-  readonly knownHostsFile?: string;
-}
-
-export interface KindInfo {
-  readonly kind: string;
-  readonly plural: string;
-  readonly singular: string;
-  readonly shortNames: readonly string[];
-  /** Collection path. */
-  readonly path: string;
-}
-
-/** A kind as the server publishes it. */
-export interface ServedKind extends KindInfo {
-  readonly categories: readonly string[];
-  readonly verbs: readonly string[];
 }
 
 export interface Target {
@@ -56,7 +37,7 @@ interface ResourceList {
   }[];
 }
 
-export class Context {
+export class Context implements Reader {
   readonly client: Client;
   #kinds: Promise<readonly ServedKind[]> | undefined;
 

@@ -1,6 +1,7 @@
 /** Follows objects by watch until each is as it should be. */
-import type { Context, KindInfo } from './context.js';
+
 import { CliError } from './exit.js';
+import type { KindInfo, Reader } from './kinds.js';
 import { escapeSelector, listAll, type Selection, watchEvents } from './listing.js';
 import type { WireList, WireObject } from './objects.js';
 
@@ -15,7 +16,7 @@ export type Look = (object: WireObject | undefined, name: string) => boolean | P
 
 /** Follows the objects of these names until `look` is content with each. False when the time was up first. Survives watches that end. */
 export async function followObjects(
-  context: Context,
+  context: Reader,
   kind: KindInfo,
   names: readonly string[],
   limits: FollowLimits,
@@ -42,7 +43,7 @@ export async function followObjects(
 
 /** Follows all objects that the selection matches, until `look` is content with what there is. */
 export function followAll(
-  context: Context,
+  context: Reader,
   kind: KindInfo,
   selection: Selection,
   limits: FollowLimits,
@@ -72,7 +73,7 @@ interface Watcher {
 /** How long after a watch that ended the next one begins. */
 const watchPauseMs = 200;
 
-async function watched(context: Context, kind: KindInfo, selection: Selection, limits: FollowLimits, watcher: Watcher): Promise<boolean> {
+async function watched(context: Reader, kind: KindInfo, selection: Selection, limits: FollowLimits, watcher: Watcher): Promise<boolean> {
   const abort = new AbortController();
   const end = () => abort.abort();
   const timer = setTimeout(end, limits.timeoutMs);
@@ -106,7 +107,7 @@ async function watched(context: Context, kind: KindInfo, selection: Selection, l
 }
 
 /** The whole list; its version is the first page's, so that nothing between two pages is missed. */
-async function firstPage(context: Context, kind: KindInfo, selection: Selection, signal: AbortSignal): Promise<WireList> {
+async function firstPage(context: Reader, kind: KindInfo, selection: Selection, signal: AbortSignal): Promise<WireList> {
   const { selector: labelSelector, fieldSelector } = selection;
   const list = await context.client.json<WireList>(kind.path, { query: { labelSelector, fieldSelector, limit: 500 }, signal });
   return list.metadata.continue ? { ...list, items: await listAll(context, kind, selection) } : list;

@@ -2,7 +2,7 @@
  * The kinds that every server of this version serves, by the words that people use for them: with these at hand a verb need not ask the
  * server for its kinds first. A test keeps them in step with what the server publishes; whatever is not here is asked for.
  */
-import type { KindInfo } from './context.js';
+import type { KindInfo } from './kinds.js';
 
 const flotilla = (kind: string, plural: string, shortNames: readonly string[] = []): KindInfo => ({
   kind,

@@ -1,7 +1,7 @@
 /** Reading many objects: lists page by page, and watches event by event. */
 import { linesOf, type Status } from './client.js';
-import type { Context, KindInfo } from './context.js';
 import { CliError } from './exit.js';
+import type { KindInfo, Reader } from './kinds.js';
 import type { WireList, WireObject } from './objects.js';
 
 /** Objects per page of a list. */
@@ -15,7 +15,7 @@ export interface Selection {
 
 /** All pages of a list, in the form that `accept` asks for. */
 export async function pagesOf<T extends { readonly metadata: { readonly continue?: string } }>(
-  context: Context,
+  context: Reader,
   kind: KindInfo,
   { selector, fieldSelector }: Selection,
   accept: string,
@@ -32,7 +32,7 @@ export async function pagesOf<T extends { readonly metadata: { readonly continue
 }
 
 /** Every object of a kind that the selectors match. */
-export async function listAll(context: Context, kind: KindInfo, selection: Selection = {}): Promise<WireObject[]> {
+export async function listAll(context: Reader, kind: KindInfo, selection: Selection = {}): Promise<WireObject[]> {
   const lists = await pagesOf<WireList>(context, kind, selection, 'application/json');
   return lists.flatMap((list) => list.items);
 }
@@ -44,7 +44,7 @@ export interface WatchLine<T> {
 
 /** Events of a watch, one by one; ends when the server ends it. An ERROR event throws. */
 export async function* watchEvents<T>(
-  context: Context,
+  context: Reader,
   path: string,
   query: Readonly<Record<string, string | number | boolean | undefined>>,
   options: { accept?: string; signal?: AbortSignal } = {},

@@ -1,10 +1,11 @@
 /** Machines by the names that people use: their hostnames. */
-import type { Context } from './context.js';
+
 import { CliError } from './exit.js';
+import type { Reader } from './kinds.js';
 import { listAll } from './listing.js';
 import type { WireMachine } from './objects.js';
 
-export const listMachines = async (context: Context): Promise<WireMachine[]> =>
+export const listMachines = async (context: Reader): Promise<WireMachine[]> =>
   (await listAll(context, await context.kind('machines'))) as WireMachine[];
 
 /** Those that a word names: by the whole id or the hostname, else by the beginning of the id. */
@@ -14,7 +15,7 @@ export function machinesNamed(machines: readonly WireMachine[], word: string): W
 }
 
 /** A machine by its id, the beginning of its id, or its hostname. */
-export async function resolveMachine(context: Context, word: string): Promise<WireMachine> {
+export async function resolveMachine(context: Reader, word: string): Promise<WireMachine> {
   const found = machinesNamed(await listMachines(context), word);
   const [machine, ...more] = found;
   if (!machine) throw new CliError(`machine "${word}" is not known; "flotilla get machines" lists those that are`);
@@ -27,7 +28,7 @@ export async function resolveMachine(context: Context, word: string): Promise<Wi
 export const machineLabel = (machine: WireMachine): string => machine.status?.info?.hostname ?? machine.metadata.name.slice(0, 8);
 
 /** Labels by id, for objects that name a machine by its id. */
-export async function machineLabels(context: Context): Promise<(id: string) => string> {
+export async function machineLabels(context: Reader): Promise<(id: string) => string> {
   const labels = new Map((await listMachines(context)).map((machine) => [machine.metadata.name, machineLabel(machine)]));
   return (id) => labels.get(id) ?? id.slice(0, 8);
 }

@@ -1,15 +1,13 @@
 import type { Clock, Random } from '../../runtime/clock.js';
 import type { Logger } from '../../runtime/log.js';
-import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
+import type { ObjectDoor, WatchHub } from '../objects/ports.js';
 import type { ConsistentReads } from './consistent-reads.js';
 import type { StreamQuota } from './http-stream.js';
 import type { ServerLimits } from './limits.js';
 import type { WatchMetrics } from './metrics.js';
 import type { Snapshots } from './paging.js';
+import type { ReadableCache } from './readable-cache.js';
 import type { EventFrames } from './watch.js';
-
-/** What reading asks of a cache: of the cluster's own, or of one that shows its objects in another form. */
-export type ReadableCache = Pick<ClusterCache, 'revision' | 'synced' | 'untilRevision' | 'joined' | 'joinedAll' | 'fragment'>;
 
 /** What the handlers of all kinds share. */
 export interface RestPorts {

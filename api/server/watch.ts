@@ -10,8 +10,8 @@ import type { Kind } from '../resources/kinds.js';
 import type { ServerLimits } from './limits.js';
 import type { Representation } from './negotiation.js';
 import type { WatchOptions } from './query.js';
+import type { ReadableCache } from './readable-cache.js';
 import { formKey, renderBookmark, renderEventObject, viewOf } from './representation.js';
-import type { ReadableCache } from './rest-ports.js';
 
 type EventType = ObjectEvent['type'];
 export type Matches = (object: Joined) => boolean;

@@ -5,7 +5,6 @@
  */
 
 import { addressOf } from '../address.js';
-import type { GlobalOptions } from '../context.js';
 import { usageError } from '../exit.js';
 
 /** How to connect, for every use of ssh. */
@@ -21,6 +20,15 @@ export interface SshOptions {
 export const hostKeyWords = { true: 'ask', false: 'no', yes: 'yes', no: 'no', ask: 'ask', 'accept-new': 'accept-new' } as const;
 export type HostKeyWord = keyof typeof hostKeyWords;
 
+/** What the command line says of ssh. */
+export interface SshFlags {
+  readonly sshUsername?: string;
+  /** Seconds. */
+  readonly sshTimeout?: number;
+  readonly strictHostKeyChecking?: HostKeyWord;
+  readonly knownHostsFile?: string;
+}
+
 export const defaultSshTimeoutSeconds = 10;
 
 export const sshOptionsOf = ({
@@ -28,7 +36,7 @@ export const sshOptionsOf = ({
   sshTimeout = defaultSshTimeoutSeconds,
   strictHostKeyChecking,
   knownHostsFile,
-}: GlobalOptions): SshOptions => ({
+}: SshFlags): SshOptions => ({
   timeoutSeconds: sshTimeout,
   ...(sshUsername !== undefined && { username: sshUsername }),
   ...(strictHostKeyChecking !== undefined && { hostKeys: hostKeyWords[strictHostKeyChecking] }),

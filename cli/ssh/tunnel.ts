@@ -5,10 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Via } from '../client.js';
-import type { GlobalOptions } from '../context.js';
 import { CliError } from '../exit.js';
 import { say } from '../output.js';
-import { isForwardable, parseTunnel, sshOptionsOf, tunnelArguments } from './arguments.js';
+import { isForwardable, parseTunnel, type SshFlags, sshOptionsOf, tunnelArguments } from './arguments.js';
 import { cannotRunSsh } from './program.js';
 
 export interface Tunnel extends Via {
@@ -25,7 +24,7 @@ const complaintMs = 100;
 const maxWords = 4_096;
 
 /** Resolves when the tunnel stands. Throws CliError with ssh's own words. */
-export async function openTunnel(global: GlobalOptions, name: string): Promise<Tunnel> {
+export async function openTunnel(global: SshFlags & { readonly endpoint: string }, name: string): Promise<Tunnel> {
   const options = sshOptionsOf(global);
   const socketIn = (directory: string) => join(directory, 'server.sock');
   const args = (directory: string) => tunnelArguments(options, parseTunnel(name), socketIn(directory), global.endpoint);

@@ -1,9 +1,10 @@
 /** `flotilla apply`: server-side apply of every document; a bad one is named and left out, the others are applied. */
 import { type ManifestDocument, manifestErrorText } from '../../api/resources/manifests.js';
 import { ServerError, warningsOf } from '../client.js';
-import { type Context, type KindInfo, objectPath } from '../context.js';
+import { type Context, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { imperativeManager } from '../field-managers.js';
+import type { KindInfo } from '../kinds.js';
 import { listAll } from '../listing.js';
 import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';

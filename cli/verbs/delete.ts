@@ -1,8 +1,9 @@
 /** `flotilla delete`: asks for the deletion, then waits until process, file and object are gone, saying for whom it waits. */
-import { type Context, type KindInfo, objectPath } from '../context.js';
+import { type Context, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { respectGitSync } from '../gitsync-owner.js';
 import { mapParallel } from '../in-parallel.js';
+import type { KindInfo } from '../kinds.js';
 import { listAll } from '../listing.js';
 import { conditionOf, type WireObject } from '../objects.js';
 import { complain, printLine, say } from '../output.js';

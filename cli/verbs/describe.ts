@@ -2,8 +2,9 @@
 import { humanAge, renderTable } from '../../api/resources/table.js';
 import { templateNameOf } from '../../api/resources/unit-name.js';
 import { assignmentsOf, assignmentsOn } from '../assignments.js';
-import { type Context, type KindInfo, objectPath } from '../context.js';
+import { type Context, objectPath } from '../context.js';
 import { CliError, exitCode } from '../exit.js';
+import type { KindInfo } from '../kinds.js';
 import { escapeSelector, listAll } from '../listing.js';
 import { machineLabels } from '../machines.js';
 import {

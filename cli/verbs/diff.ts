@@ -2,8 +2,9 @@
 import { createTwoFilesPatch } from 'diff';
 import { manifestErrorText } from '../../api/resources/manifests.js';
 import { printYaml } from '../../api/resources/yaml.js';
-import { type Context, type KindInfo, objectPath } from '../context.js';
+import { type Context, objectPath } from '../context.js';
 import { CliError, usageError } from '../exit.js';
+import type { KindInfo } from '../kinds.js';
 import { loadManifests, sourceText } from '../manifest-files.js';
 import type { WireObject } from '../objects.js';
 import { colors, complain, print } from '../output.js';

@@ -1,7 +1,8 @@
 /** `flotilla get`: what there is, as a table, as data, or as it changes. */
 import { renderTable } from '../../api/resources/table.js';
-import { type Context, type KindInfo, objectPath, type Target } from '../context.js';
+import { type Context, objectPath, type Target } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
+import type { KindInfo } from '../kinds.js';
 import { escapeSelector, listAll, pagesOf, watchEvents } from '../listing.js';
 import type { WireList, WireObject } from '../objects.js';
 import { complain, dataText, print, printLine, say } from '../output.js';

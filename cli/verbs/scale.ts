@@ -1,8 +1,9 @@
 /** `flotilla scale KIND/NAME --replicas=N`: how many there should be, and nothing else about the object. */
-import { type Context, type KindInfo, objectPath } from '../context.js';
+import { type Context, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { imperativeManager } from '../field-managers.js';
 import { respectGitSync } from '../gitsync-owner.js';
+import type { KindInfo } from '../kinds.js';
 import type { WireObject } from '../objects.js';
 import { complain, printLine } from '../output.js';
 

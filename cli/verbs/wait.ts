@@ -1,7 +1,8 @@
 /** `flotilla wait --for=condition=X KIND/NAME`: ends when it is so; exit 124 when it was not in time. */
-import type { Context, KindInfo } from '../context.js';
+import type { Context } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { followObjects } from '../following.js';
+import type { KindInfo } from '../kinds.js';
 import { listAll } from '../listing.js';
 import { conditionOf, type WireObject } from '../objects.js';
 import { complain, printLine } from '../output.js';

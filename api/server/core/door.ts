@@ -4,7 +4,7 @@ import { type Patch, patched } from '../../objects/patch.js';
 import type { Joined, ObjectDoor, ObjectWritten, WriteContext } from '../../objects/ports.js';
 import { invalid, notFound } from '../../objects/status-errors.js';
 import { type FieldError, StatusError } from '../../resources/errors.js';
-import type { ReadableCache } from '../rest-ports.js';
+import type { ReadableCache } from '../readable-cache.js';
 import { machineLabel, nodeKind } from './nodes.js';
 import type { Projection } from './projection.js';
 

@@ -6,7 +6,7 @@ import type { Joined, ObjectEvent, WatchHub } from '../../objects/ports.js';
 import { objectVersion } from '../../objects/resource-version.js';
 import { StatusError } from '../../resources/errors.js';
 import type { Kind } from '../../resources/kinds.js';
-import type { ReadableCache } from '../rest-ports.js';
+import type { ReadableCache } from '../readable-cache.js';
 
 /** Objects seen through others that are stored, one for one. */
 export interface Projection {
