@@ -214,7 +214,7 @@ function whyUnreachable({ code, message }: NodeJS.ErrnoException): string {
 }
 
 /** `Warning: 299 - "text"` headers. */
-export function warningsOf(reply: Reply): string[] {
+function warningsOf(reply: Reply): string[] {
   const header = reply.headers.warning;
   if (!header) return [];
   return [...header.matchAll(/299 [^ ]+ ("(?:[^"\\]|\\.)*")/g)].map(([, quoted]) => JSON.parse(quoted!) as string);

@@ -32,7 +32,7 @@ export function identityName(identity: Identity): string {
 }
 
 /** As Kubernetes words it: `units.flotilla.dev "web.service" is forbidden: …`. */
-function forbidden(attributes: RequestAttributes, identity: Identity, reason: string): StatusError {
+export function forbidden(attributes: RequestAttributes, identity: Identity, reason: string): StatusError {
   if (!('resource' in attributes))
     return new StatusError('Forbidden', `${attributes.path} is forbidden to ${identityName(identity)}: ${reason}`);
   const { resource, subresource, name, verb } = attributes;

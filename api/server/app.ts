@@ -10,6 +10,7 @@ import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { accessHook } from './access.js';
 import { reviewRoutes } from './auth/routes.js';
+import { bulkApplyRoute } from './bulk-apply.js';
 import { componentRoutes, leaderName, servedComponents } from './components.js';
 import { ConsistentReads } from './consistent-reads.js';
 import { coreRoutes } from './core/routes.js';
@@ -116,6 +117,7 @@ export async function createApp(options: AppOptions): Promise<App> {
 
   const routes = new RouteRegistry();
   for (const kind of kinds) routes.add(...kindRoutes(rest, kind));
+  routes.add(bulkApplyRoute(rest, kinds, options.authorize));
   const outputPorts = { cache, clock, log, limits, outputs: options.outputs, quota: logQuota, closing: closing.signal };
   if (units) routes.add(...outputRoutes(outputPorts, units));
   const questions = { all: limits.maxUsageQuestions, perIdentity: limits.maxUsageQuestions };

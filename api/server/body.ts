@@ -90,10 +90,11 @@ const firstByte = (bytes: Uint8Array): number | undefined => bytes.find((byte) =
 const looksLikeJson = (bytes: Uint8Array): boolean => firstByte(bytes) === 0x7b;
 
 /** Fields that a body gives twice, once it was parsed. In YAML the parser refuses them. */
-export function repeatedFieldsOf(request: FastifyRequest): string[] {
-  const bytes = bytesOf(request);
-  return opening.has(firstByte(bytes) ?? 0) ? repeatedFields(new TextDecoder().decode(bytes)) : [];
-}
+export const repeatedFieldsOf = (request: FastifyRequest): string[] => repeatedFieldsIn(bytesOf(request));
+
+/** The same of bytes that were parsed. */
+export const repeatedFieldsIn = (bytes: Uint8Array): string[] =>
+  opening.has(firstByte(bytes) ?? 0) ? repeatedFields(new TextDecoder().decode(bytes)) : [];
 
 function parseYamlBody(text: string): unknown {
   try {

@@ -2,6 +2,8 @@
 export interface ServerLimits {
   /** Request body; a manifest's own limit is lower and belongs to the object door. */
   readonly maxBodyBytes: number;
+  /** Objects in one request that applies many. */
+  readonly maxAppliesInRequest: number;
   /** Path and query together. */
   readonly maxUrlBytes: number;
   /** One path parameter, decoded: systemd's 255 characters and room to say what is wrong with a longer one. */
@@ -49,6 +51,7 @@ const minutes = 60_000;
 
 export const defaultLimits: ServerLimits = {
   maxBodyBytes: 4 * MiB,
+  maxAppliesInRequest: 500,
   maxUrlBytes: 8 * 1024,
   maxParameterLength: 512,
   maxBodyDepth: 100,

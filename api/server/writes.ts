@@ -24,11 +24,22 @@ export const contextOf = (query: WriteQuery): WriteContext => ({
 });
 
 /** What a write is to be warned of because its body gives a field twice. Throws what `refuse` makes of it where that is not to pass. */
-function warningsOf(request: FastifyRequest, { fieldValidation = 'Strict' }: WriteQuery, refuse: (why: string) => StatusError): string[] {
-  const repeated = fieldValidation === 'Ignore' ? [] : repeatedFieldsOf(request).map((path) => `duplicate field "${path}"`);
+const warningsOf = (request: FastifyRequest, query: WriteQuery, refuse: (why: string) => StatusError): string[] =>
+  warningsOfRepeated(() => repeatedFieldsOf(request), query, refuse);
+
+export function warningsOfRepeated(
+  fields: () => readonly string[],
+  { fieldValidation = 'Strict' }: Pick<WriteQuery, 'fieldValidation'>,
+  refuse: (why: string) => StatusError,
+): string[] {
+  const repeated = fieldValidation === 'Ignore' ? [] : fields().map((path) => `duplicate field "${path}"`);
   if (repeated.length > 0 && fieldValidation === 'Strict') throw refuse(`strict decoding error: ${repeated.join(', ')}`);
   return repeated;
 }
+
+export type Effect = 'created' | 'configured' | 'unchanged';
+
+export const effectOf = ({ created, changed }: ObjectWritten): Effect => (created ? 'created' : changed ? 'configured' : 'unchanged');
 
 function sendWritten(
   ports: RestPorts,
@@ -42,7 +53,7 @@ function sendWritten(
   const as = negotiate(request.headers.accept, readOptions(queryOf(request)).includeObject);
   if (warnings.length > 0) reply.header('warning', warningHeaders(warnings));
   // For our own client, which says what became of each manifest; Kubernetes' clients find it out by asking before and after.
-  reply.header('flotilla-write', written.created ? 'created' : written.changed ? 'configured' : 'unchanged');
+  reply.header('flotilla-write', effectOf(written));
   return sendJson(reply, written.created ? 201 : 200, renderObject(kind, written.object, as, viewOf(ports)));
 }
 
@@ -96,15 +107,19 @@ export function patchHandler(ports: RestPorts, kind: Kind) {
 }
 
 async function apply(ports: RestPorts, kind: Kind, request: FastifyRequest, reply: FastifyReply, query: WriteQuery): Promise<FastifyReply> {
-  if (!query.fieldManagerGiven) {
-    throw new StatusError('Invalid', 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch', {
-      causes: [{ reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' }],
-    });
-  }
+  checkManagerGiven(query);
   const body = parseObject(request, ports.limits.maxBodyDepth);
   const name = nameInUrl(request, body);
   const warnings = warningsOf(request, query, badRequest);
   return sendWritten(ports, kind, request, reply, await ports.door.apply(kind.plural, name, body, contextOf(query)), warnings);
+}
+
+/** Who applies owns fields from then on, and says by which name. */
+export function checkManagerGiven({ fieldManagerGiven }: WriteQuery): void {
+  if (fieldManagerGiven) return;
+  throw new StatusError('Invalid', 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch', {
+    causes: [{ reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' }],
+  });
 }
 
 /** The URL names the object; a body that names another one is a mistake that nobody wants carried out. */

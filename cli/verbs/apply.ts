@@ -1,6 +1,7 @@
 /** `flotilla apply`: server-side apply of every document; a bad one is named and left out, the others are applied. */
 import { type ManifestDocument, manifestErrorText } from '../../api/resources/manifests.js';
-import { ServerError, warningsOf } from '../client.js';
+import { isTemplateName } from '../../api/resources/unit-name.js';
+import { ServerError, type Status } from '../client.js';
 import { type Context, objectPath } from '../context.js';
 import { CliError, exitCode, usageError } from '../exit.js';
 import { imperativeManager } from '../field-managers.js';
@@ -21,8 +22,8 @@ export interface ApplyOptions {
   readonly fieldManager: string;
 }
 
-/** Applies in flight; the server groups them into few transactions. */
-const window = 64;
+/** One request's worth, and how many of them are under way: the server writes what arrives together in few transactions. */
+const batchLimits = { documents: 200, bytes: 1_048_576, inFlight: 4 };
 
 export const applyType = 'application/apply-patch+yaml';
 
@@ -34,19 +35,25 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
   if (documents.length === 0 && errors.length === 0) say('nothing to apply: no documents there');
 
   let failures = errors.length;
-  await inOrder(
-    documents,
-    (document) => applyOne(context, document, options),
-    (document, outcome) => {
-      if (outcome instanceof Error) {
-        failures += 1;
-        complain(`${sourceText(document)}: ${describeRefusal(outcome)}`);
-        return;
-      }
-      for (const warning of outcome.warnings) complain(`${sourceText(document)}: warning: ${warning}`);
-      printLine(outcome.line);
-    },
-  );
+  for (const batches of waves(documents)) {
+    await slidingWindow(
+      batches,
+      batchLimits.inFlight,
+      (batch) => applyBatch(context, batch, options),
+      (batch, outcomes) => {
+        for (const [index, document] of batch.entries()) {
+          const outcome = outcomes[index]!;
+          if ('effect' in outcome) {
+            for (const warning of outcome.warnings ?? []) complain(`${sourceText(document)}: warning: ${warning}`);
+            printLine(`${wordOf(document)} ${outcome.effect}${options.dryRun ? ' (server dry run)' : ''}`);
+          } else {
+            failures += 1;
+            complain(`${sourceText(document)}: ${describeRefusal(new ServerError(outcome.status))}`);
+          }
+        }
+      },
+    );
+  }
 
   // Whatever could not be read might be the manifest of what would be pruned: then nothing is.
   if (options.prune && failures > 0) complain('nothing was pruned, because not everything could be applied');
@@ -54,36 +61,49 @@ export async function apply(context: Context, options: ApplyOptions): Promise<nu
   return failures === 0 ? exitCode.ok : exitCode.failed;
 }
 
-interface Applied {
-  /** `unit/web.service created` */
-  readonly line: string;
-  readonly warnings: readonly string[];
+/** A line of the server's answer. */
+type Outcome = { readonly effect: string; readonly warnings?: readonly string[] } | { readonly status: Status };
+
+const wordOf = ({ kind, object }: ManifestDocument): string => `${kind.singular}/${object.metadata.name}`;
+
+/** One outcome for each document, in their order. What imperative verbs own is taken over by a second request. */
+async function applyBatch(context: Context, batch: readonly ManifestDocument[], options: ApplyOptions): Promise<readonly Outcome[]> {
+  const outcomes = await send(context, batch, options, options.forceConflicts ?? false);
+  const again = [...outcomes.keys()].filter((index) => conflictsOnlyWith(imperativeManager, outcomes[index]!));
+  if (again.length === 0) return outcomes;
+  const forced = await send(
+    context,
+    again.map((index) => batch[index]!),
+    options,
+    true,
+  );
+  const byIndex = new Map(again.map((index, at) => [index, forced[at]!]));
+  return outcomes.map((outcome, index) => byIndex.get(index) ?? outcome);
 }
 
-async function applyOne(context: Context, document: ManifestDocument, options: ApplyOptions): Promise<Applied> {
-  const { object } = document;
-  const kind = await context.kind(object.kind);
-  const path = objectPath(kind, object.metadata.name);
-  const send = (force: boolean) =>
-    context.client.fetch(path, {
-      method: 'PATCH',
-      contentType: applyType,
-      body: object,
-      query: { fieldManager: options.fieldManager, fieldValidation: 'Strict', force, ...(options.dryRun ? { dryRun: 'All' } : {}) },
-    });
-  let reply = await send(options.forceConflicts ?? false);
-  if (reply.status === 409 && conflictsOnlyWith(imperativeManager, reply.text)) reply = await send(true);
+async function send(
+  context: Context,
+  batch: readonly ManifestDocument[],
+  { fieldManager, dryRun }: ApplyOptions,
+  force: boolean,
+): Promise<readonly Outcome[]> {
+  const reply = await context.client.fetch('/apis/flotilla.dev/v1/apply', {
+    method: 'POST',
+    contentType: 'application/x-ndjson',
+    body: batch.map(({ object }) => `${JSON.stringify(object)}\n`).join(''),
+    query: { fieldManager, fieldValidation: 'Strict', force, ...(dryRun ? { dryRun: 'All' } : {}) },
+  });
   if (reply.status >= 400) throw context.client.refusal(reply);
-  const word = String(reply.headers['flotilla-write'] ?? (reply.status === 201 ? 'created' : 'configured'));
-  return {
-    line: `${kind.singular}/${object.metadata.name} ${word}${options.dryRun ? ' (server dry run)' : ''}`,
-    warnings: warningsOf(reply),
-  };
+  const outcomes = reply.text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Outcome);
+  if (outcomes.length === batch.length) return outcomes;
+  throw new CliError(`the server answered ${outcomes.length} of ${batch.length} objects: apply again to see what became of the others`);
 }
 
-function conflictsOnlyWith(manager: string, body: string): boolean {
-  const { details } = JSON.parse(body) as { details?: { causes?: readonly { reason?: string; message: string }[] } };
-  const causes = details?.causes ?? [];
+function conflictsOnlyWith(manager: string, outcome: Outcome): boolean {
+  const causes = ('status' in outcome && outcome.status.details?.causes) || [];
   return causes.length > 0 && causes.every(({ reason, message }) => reason === 'FieldManagerConflict' && message.includes(`"${manager}"`));
 }
 
@@ -141,21 +161,27 @@ async function prune(context: Context, documents: readonly ManifestDocument[], o
 }
 
 /**
- * Applies the documents and tells `done` in their order. An instance may name a template of the same batch, so templates go first and are
- * waited for.
+ * The documents in their order, in batches that can be under way together. An instance may name a template of the same call, so templates
+ * go first and are waited for.
  */
-async function inOrder(
-  documents: readonly ManifestDocument[],
-  work: (document: ManifestDocument) => Promise<Applied>,
-  done: (document: ManifestDocument, outcome: Applied | Error) => void,
-): Promise<void> {
-  const isTemplate = ({ object }: ManifestDocument) => object.kind === 'Unit' && /@\.[a-z]+$/.test(object.metadata.name);
-  const outcomeOf = (document: ManifestDocument): Promise<Applied | Error> =>
-    work(document).catch((error: unknown) => {
-      if (error instanceof CliError) return error;
-      throw error;
-    });
-  for (const group of [documents.filter(isTemplate), documents.filter((document) => !isTemplate(document))]) {
-    await slidingWindow(group, window, outcomeOf, done);
+function waves(documents: readonly ManifestDocument[]): ManifestDocument[][][] {
+  const isTemplate = ({ object }: ManifestDocument) => object.kind === 'Unit' && isTemplateName(object.metadata.name);
+  return [documents.filter(isTemplate), documents.filter((document) => !isTemplate(document))].map(inBatches);
+}
+
+function inBatches(documents: readonly ManifestDocument[]): ManifestDocument[][] {
+  const batches: ManifestDocument[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const document of documents) {
+    const size = Buffer.byteLength(JSON.stringify(document.object));
+    const batch = batches.at(-1);
+    if (batch === undefined || batch.length === batchLimits.documents || bytes + size > batchLimits.bytes) {
+      batches.push([document]);
+      bytes = size;
+    } else {
+      batch.push(document);
+      bytes += size;
+    }
   }
+  return batches;
 }

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -25,12 +26,21 @@ const resources = {
   ],
 };
 
+/** The answer to an apply: a line for each line that was sent. */
+const answerLines = (sent: string, lineFor: (name: string) => object) => ({
+  body: sent
+    .trim()
+    .split('\n')
+    .map((line) => `${JSON.stringify(lineFor((JSON.parse(line) as { metadata: { name: string } }).metadata.name))}\n`)
+    .join(''),
+});
+
 describe('the command line', () => {
   let server: Server;
   let folder: string;
   let socket: string;
   let seen: { method: string; url: string }[] = [];
-  let answer: (request: IncomingMessage) => { status?: number; headers?: Record<string, string>; body: unknown } = () => ({
+  let answer: (request: IncomingMessage, sent: string) => { status?: number; headers?: Record<string, string>; body: unknown } = () => ({
     status: 404,
     body: {},
   });
@@ -38,10 +48,10 @@ describe('the command line', () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'flotilla-cli-'));
     socket = join(folder, 's.sock');
-    server = createServer((request, response) => {
+    server = createServer(async (request, response) => {
       const url = request.url ?? '';
       seen.push({ method: request.method ?? '', url });
-      request.resume();
+      const sent = await text(request);
       const {
         status = 200,
         headers = {},
@@ -50,7 +60,7 @@ describe('the command line', () => {
         ? { body: resources }
         : url === '/api/v1'
           ? { body: { resources: [{ name: 'events', singularName: 'event', kind: 'Event', verbs: ['list'] }] } }
-          : answer(request);
+          : answer(request, sent);
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
       response.end(typeof body === 'string' ? body : JSON.stringify(body));
     });
@@ -109,11 +119,8 @@ describe('the command line', () => {
   });
 
   test('apply prints what became of each, and goes on after a refusal', async () => {
-    answer = (request) => {
-      if (request.url?.includes('bad.service'))
-        return { status: 422, body: { kind: 'Status', reason: 'Invalid', message: 'spec.content: line 2: nonsense', code: 422 } };
-      return { status: 201, headers: { 'flotilla-write': 'created' }, body: {} };
-    };
+    const refusal = { kind: 'Status', reason: 'Invalid', message: 'spec.content: line 2: nonsense', code: 422 };
+    answer = (_request, sent) => answerLines(sent, (name) => (name === 'bad.service' ? { status: refusal } : { effect: 'created' }));
     const manifest = (name: string) =>
       `{apiVersion: flotilla.dev/v1, kind: Unit, metadata: {name: ${name}}, spec: {content: "[Service]\\nExecStart=/bin/true\\n"}}`;
     const { code, stdout, stderr } = await flotilla(
@@ -123,13 +130,24 @@ describe('the command line', () => {
     assert.equal(code, 1);
     assert.equal(stdout, 'unit/good.service created\nunit/last.service created\n');
     assert.match(stderr, /flotilla: standard input:\d+: spec\.content: line 2: nonsense/);
+    assert.deepEqual(
+      seen.map(({ method, url }) => `${method} ${url}`),
+      ['POST /apis/flotilla.dev/v1/apply?fieldManager=flotilla&fieldValidation=Strict&force=false'],
+    );
+  });
+
+  test('apply tells when the server answers less than it was sent', async () => {
+    answer = () => ({ body: '' });
+    const manifest =
+      '{apiVersion: flotilla.dev/v1, kind: Unit, metadata: {name: a.service}, spec: {content: "[Service]\\nExecStart=/bin/true\\n"}}';
+    const { code, stdout, stderr } = await flotilla(['apply', '-f', '-'], manifest);
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, /answered 0 of 1 objects/);
   });
 
   test('what the server warns of is told with the place of the object', async () => {
-    answer = () => ({
-      headers: { 'flotilla-write': 'created', warning: '299 - "spec.content: line 2: did you mean \\"Restart\\"?"' },
-      body: {},
-    });
+    answer = (_request, sent) =>
+      answerLines(sent, () => ({ effect: 'created', warnings: ['spec.content: line 2: did you mean "Restart"?'] }));
     const manifest = '---\n{apiVersion: flotilla.dev/v1, kind: Unit, metadata: {name: a.service}, spec: {content: "[Service]\\nA=b\\n"}}';
     assert.deepEqual(await flotilla(['apply', '-f', '-'], manifest), {
       code: 0,
@@ -179,8 +197,7 @@ describe('the command line', () => {
 
   test('fields that only an imperative verb changed are taken back without a question, others are not', async () => {
     const conflict = (manager: string) => ({
-      status: 409,
-      body: {
+      status: {
         kind: 'Status',
         reason: 'Conflict',
         code: 409,
@@ -190,13 +207,20 @@ describe('the command line', () => {
         },
       },
     });
-    const manifest =
-      '{apiVersion: flotilla.dev/v1, kind: Unit, metadata: {name: a.service}, spec: {content: "[Service]\\nExecStart=/bin/true\\n"}}';
-    answer = (request) =>
-      request.url?.includes('force=true') ? { headers: { 'flotilla-write': 'configured' }, body: {} } : conflict('flotilla-cli');
-    assert.deepEqual(await flotilla(['apply', '-f', '-'], manifest), { code: 0, stdout: 'unit/a.service configured\n', stderr: '' });
-    answer = () => conflict('alice');
-    const refused = await flotilla(['apply', '-f', '-'], manifest);
+    const manifest = (name: string) =>
+      `{apiVersion: flotilla.dev/v1, kind: Unit, metadata: {name: ${name}}, spec: {content: "[Service]\\nExecStart=/bin/true\\n"}}`;
+    answer = (request, sent) =>
+      answerLines(sent, (name) => {
+        if (name === 'b.service') return { effect: 'unchanged' };
+        return request.url?.includes('force=true') ? { effect: 'configured' } : conflict('flotilla-cli');
+      });
+    assert.deepEqual(await flotilla(['apply', '-f', '-'], ['a.service', 'b.service', 'c.service'].map(manifest).join('\n---\n')), {
+      code: 0,
+      stdout: 'unit/a.service configured\nunit/b.service unchanged\nunit/c.service configured\n',
+      stderr: '',
+    });
+    answer = (_request, sent) => answerLines(sent, () => conflict('alice'));
+    const refused = await flotilla(['apply', '-f', '-'], manifest('a.service'));
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /--force-conflicts/);
     assert.equal(
@@ -415,8 +439,8 @@ describe('the command line', () => {
   ] as const) {
     test(`delete --cascade=${cascade} asks for ${policy}`, async () => {
       let body = '';
-      answer = (request) => {
-        request.on('data', (chunk) => (body += chunk));
+      answer = (_request, sent) => {
+        body = sent;
         return { body: { kind: 'Status', status: 'Success' } };
       };
       assert.equal((await flotilla(['delete', 'unitset', 'web', `--cascade=${cascade}`])).code, 0);
