@@ -1,7 +1,10 @@
 /** Who signed a commit: keys of a Secret in, a name or a reason out. Git verifies; the keys live for the time of one run. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Clock } from '../clock.js';
 import type { SecretData } from './credentials.js';
+import type { GitLimits } from './limits.js';
+import { GitError, runGit } from './run.js';
 
 export interface VerificationFiles {
   readonly env: Readonly<Record<string, string>>;
@@ -44,4 +47,25 @@ export const isSigned = (commit: string): boolean => /^gpgsig(?:-sha256)? /m.tes
 export function signerOf(stderr: string): string | undefined {
   const ssh = /^Good "git" signature for (.+?) with /m.exec(stderr)?.[1];
   return ssh ?? /^\[GNUPG:\] GOODSIG [0-9A-F]+ (.+)$/m.exec(stderr)?.[1];
+}
+
+export async function importKey(
+  file: string,
+  gnupg: string,
+  clock: Clock,
+  limits: GitLimits,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const result = await runGit({
+    program: 'gpg',
+    args: ['--batch', '--quiet', '--no-autostart', '--import', file],
+    env: { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: gnupg, GNUPGHOME: gnupg, LC_ALL: 'C' },
+    clock,
+    timeoutMs: limits.localTimeoutMs,
+    maxOutputBytes: limits.maxErrorBytes,
+    maxErrorBytes: limits.maxErrorBytes,
+    maxWriteBytes: limits.maxFetchBytes,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  if (result.code !== 0) throw new GitError('refused', 'a GPG key of spec.verify could not be imported: gpg does not take it');
 }
