@@ -27,7 +27,9 @@ export const GitSyncSpec = z.strictObject({
   wait: z.boolean().optional().describe('The revision counts as applied only once everything in it is healthy. Default false.'),
   verify: z
     .strictObject({
-      mode: z.enum(['signed']).describe('signed: the commit has to be signed.'),
+      mode: z
+        .enum(['signed'])
+        .describe('signed: the tag that was asked for, if that is signed, else the commit has to be signed by one of the keys.'),
       keysSecretRef: SecretRef.describe('The Secret with the keys: allowed_signers for SSH, *.asc for GPG.'),
     })
     .optional()

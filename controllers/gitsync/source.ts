@@ -76,12 +76,12 @@ export const resolveRevision = ({ access, spec }: Source, { repositories }: GitS
 export async function loadRevision(source: Source, revision: Revision, sources: GitSources): Promise<readonly SyncDocument[] | undefined> {
   const { access, spec, settings } = source;
   const { repositories } = sources;
-  const { commit } = revision;
-  await asSourceError(() => repositories.fetch(access, commit));
+  const { commit, tag } = revision;
+  await asSourceError(() => repositories.fetch(access, commit, spec.verify === undefined ? undefined : tag));
   if (spec.verify !== undefined) {
     const keys = await readSecret(sources, spec.verify.keysSecretRef.name, 'spec.verify.keysSecretRef');
     try {
-      await repositories.signer(access, commit, keys);
+      await repositories.signer(access, revision, keys);
     } catch (error) {
       if (!(error instanceof GitError) || error.fault !== 'refused') throw asSource(error);
       throw new SourceError('VerificationFailed', true, `${error.message}; it is not applied`);

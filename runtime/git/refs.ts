@@ -13,6 +13,8 @@ export interface Revision {
   readonly commit: string;
   /** Branch or tag; '' for a commit that was named itself. */
   readonly name: string;
+  /** The hash of the tag, when that is an object of its own that names the commit. */
+  readonly tag?: string;
 }
 
 /** `main@sha1:0123…` as Flux writes it; `sha1:0123…` without a name. */
@@ -49,7 +51,7 @@ export function pick(wanted: WantedRef, output: string): Revision | { readonly p
   }
   if (tag !== undefined) {
     const found = commitOfTag(refs, tag);
-    return found === undefined ? { problem: `the repository has no tag "${tag}"` } : { commit: found, name: tag };
+    return found ?? { problem: `the repository has no tag "${tag}"` };
   }
   if (semver !== undefined) {
     const tags = [...refs.keys()]
@@ -57,9 +59,7 @@ export function pick(wanted: WantedRef, output: string): Revision | { readonly p
       .map((ref) => ref.slice('refs/tags/'.length));
     const best = highestInRange(tags, semver);
     const found = best === undefined ? undefined : commitOfTag(refs, best);
-    return best === undefined || found === undefined
-      ? { problem: `none of the repository's ${tags.length} tags is a version in "${semver}"` }
-      : { commit: found, name: best };
+    return found ?? { problem: `none of the repository's ${tags.length} tags is a version in "${semver}"` };
   }
   const found = refs.get('HEAD');
   return found === undefined
@@ -68,5 +68,8 @@ export function pick(wanted: WantedRef, output: string): Revision | { readonly p
 }
 
 /** An annotated tag is an object of its own; `^{}` is the commit that it is about. */
-const commitOfTag = (refs: ReadonlyMap<string, string>, tag: string): string | undefined =>
-  refs.get(`refs/tags/${tag}^{}`) ?? refs.get(`refs/tags/${tag}`);
+function commitOfTag(refs: ReadonlyMap<string, string>, name: string): Revision | undefined {
+  const [tip, peeled] = [refs.get(`refs/tags/${name}`), refs.get(`refs/tags/${name}^{}`)];
+  if (tip === undefined) return undefined;
+  return peeled === undefined ? { commit: tip, name } : { commit: peeled, name, tag: tip };
+}

@@ -13,7 +13,7 @@ import { type GitLimits, gitLimits } from './limits.js';
 import { isMade, Mirrors, removeUnfinished, sizeOf } from './mirrors.js';
 import { patternsFor, pick, type Revision, type WantedRef } from './refs.js';
 import { GitError } from './run.js';
-import { importKey, isSigned, signerOf, signingKeys, verificationFiles } from './signatures.js';
+import { importKey, isSigned, isTagSigned, signerOf, signingKeys, tagNameOf, verificationFiles } from './signatures.js';
 import { parseBlobs, parseListing, type TreeFile } from './tree.js';
 
 export type { RepositoryAccess } from './commands.js';
@@ -40,12 +40,15 @@ export interface Tree {
 export interface Repositories {
   /** The commit that the ref names now: one `ls-remote`, or nothing at all for a commit. */
   resolve(access: RepositoryAccess, wanted: WantedRef): Promise<Revision>;
-  /** Brings the commit into the mirror, if it is not there. */
-  fetch(access: RepositoryAccess, commit: string): Promise<void>;
+  /** Brings the commit, and the tag if one is named, into the mirror, if they are not there. */
+  fetch(access: RepositoryAccess, commit: string, tag?: string): Promise<void>;
   /** Everything below a path of a fetched commit; undefined when the path is not there. */
   tree(access: RepositoryAccess, commit: string, path: readonly string[]): Promise<Tree | undefined>;
-  /** Who signed a fetched commit, by one of these keys. Rejects with `refused` when nobody did. */
-  signer(access: RepositoryAccess, commit: string, keys: SecretData): Promise<string>;
+  /**
+   * Who signed a fetched revision, by one of these keys: its tag, if that is signed, else its commit. Rejects with `refused` when nobody did,
+   * or when the tag was signed for another name or commit.
+   */
+  signer(access: RepositoryAccess, revision: Revision, keys: SecretData): Promise<string>;
 }
 
 export const openRepositories = (options: RepositoriesOptions): Repositories => new MirroredRepositories(options);
@@ -75,9 +78,10 @@ class MirroredRepositories implements Repositories {
     return found;
   }
 
-  fetch(access: RepositoryAccess, commit: string): Promise<void> {
+  fetch(access: RepositoryAccess, commit: string, tag?: string): Promise<void> {
     return this.#mirrors.inTurn(access, async (mirror) => {
-      if (await this.#has(access, mirror, commit)) return this.#mirrors.touch(mirror);
+      const wanted = tag === undefined ? [commit] : [commit, tag];
+      if (await this.#has(access, mirror, wanted)) return this.#mirrors.touch(mirror);
       if ((await sizeOf(mirror)) > this.#limits.maxMirrorBytes) await rm(mirror, { recursive: true, force: true });
       await this.#initialised(access, mirror);
       await this.#mirrors.touch(mirror);
@@ -92,16 +96,20 @@ class MirroredRepositories implements Repositories {
         '--no-recurse-submodules',
         '--force',
       ];
-      // The ref keeps the commit, and tells the next fetch what is here already.
+      // The refs keep what came, and tells the next fetch what is here already.
       try {
-        await this.#git.remote(access, [`--git-dir=${mirror}`, ...words, '--', address, `${commit}:refs/flotilla/${commit}`], {});
+        await this.#git.remote(
+          access,
+          [`--git-dir=${mirror}`, ...words, '--', address, ...wanted.map((hash) => `${hash}:refs/flotilla/${hash}`)],
+          {},
+        );
       } catch (error) {
         // What a git that was ended had received by then lies about under a name of its own.
         const received = await removeUnfinished(mirror);
         if (received < this.#limits.maxFetchBytes - 4_096 || !(error instanceof GitError)) throw error;
         throw new GitError('too-large', `the repository sends more than ${this.#limits.maxFetchBytes} bytes for one commit`);
       }
-      if (!(await this.#has(access, mirror, commit))) throw new GitError('failed', `git fetched commit ${commit}, and it is not there`);
+      if (!(await this.#has(access, mirror, wanted))) throw new GitError('failed', `git fetched commit ${commit}, and it is not there`);
     });
   }
 
@@ -122,24 +130,44 @@ class MirroredRepositories implements Repositories {
     });
   }
 
-  signer(access: RepositoryAccess, commit: string, keys: SecretData): Promise<string> {
+  signer(access: RepositoryAccess, { commit, name, tag }: Revision, keys: SecretData): Promise<string> {
     const { allowedSigners, gpg } = signingKeys(keys);
     if (allowedSigners === undefined && gpg.length === 0) {
       return Promise.reject(new GitError('refused', 'the Secret of spec.verify holds neither "allowed_signers" nor a GPG key (*.asc)'));
     }
     return this.#mirrors.inTurn(access, async (mirror) => {
-      const { stdout } = await this.#git.local(access, mirror, ['cat-file', 'commit', commit], 'the commit could not be read');
-      if (!isSigned(stdout.toString('utf8'))) throw new GitError('refused', `commit ${commit.slice(0, 12)} is not signed`);
-      return this.#git.inPrivate(async (directory) => {
-        const { env, gpgKeys } = await verificationFiles(keys, directory);
-        for (const file of gpgKeys) {
-          await importKey(file, env.GNUPGHOME ?? directory, this.#options.clock, this.#limits, access.signal);
-        }
-        const checked = await this.#git.run(access, [`--git-dir=${mirror}`, 'verify-commit', '--raw', commit], { env, isLocal: true });
-        const signer = checked.code === 0 ? signerOf(checked.stderr) : undefined;
-        if (signer !== undefined) return signer;
-        throw new GitError('refused', `commit ${commit.slice(0, 12)} is signed, but by none of the keys that spec.verify names`);
-      });
+      const text = async (kind: 'commit' | 'tag', hash: string) =>
+        (await this.#git.local(access, mirror, ['cat-file', kind, hash], `the ${kind} could not be read`)).stdout.toString('utf8');
+      const tagText = tag === undefined ? undefined : await text('tag', tag);
+      if (tag !== undefined && tagText !== undefined && isTagSigned(tagText)) {
+        // Git verifies that somebody signed it, not that it is the one that was asked for.
+        const signedFor = tagNameOf(tagText);
+        if (signedFor !== name) throw new GitError('refused', `what is called tag ${name} was signed as tag ${JSON.stringify(signedFor)}`);
+        const named = await this.#git.local(access, mirror, ['rev-parse', '--verify', `${tag}^{commit}`], 'the tag could not be read');
+        if (named.stdout.toString('utf8').trim() !== commit) throw new GitError('refused', `tag ${name} was signed for another commit`);
+        return this.#verified(access, mirror, ['verify-tag', '--raw', tag], `tag ${name}`, keys);
+      }
+      const short = commit.slice(0, 12);
+      if (!isSigned(await text('commit', commit))) {
+        throw new GitError(
+          'refused',
+          tag === undefined ? `commit ${short} is not signed` : `neither tag ${name} nor commit ${short} is signed`,
+        );
+      }
+      return this.#verified(access, mirror, ['verify-commit', '--raw', commit], `commit ${short}`, keys);
+    });
+  }
+
+  async #verified(access: RepositoryAccess, mirror: string, args: readonly string[], what: string, keys: SecretData): Promise<string> {
+    return this.#git.inPrivate(async (directory) => {
+      const { env, gpgKeys } = await verificationFiles(keys, directory);
+      for (const file of gpgKeys) {
+        await importKey(file, env.GNUPGHOME ?? directory, this.#options.clock, this.#limits, access.signal);
+      }
+      const checked = await this.#git.run(access, [`--git-dir=${mirror}`, ...args], { env, isLocal: true });
+      const signer = checked.code === 0 ? signerOf(checked.stderr) : undefined;
+      if (signer !== undefined) return signer;
+      throw new GitError('refused', `${what} is signed, but by none of the keys that spec.verify names`);
     });
   }
 
@@ -166,10 +194,13 @@ class MirroredRepositories implements Repositories {
     });
   }
 
-  async #has(access: RepositoryAccess, mirror: string, commit: string): Promise<boolean> {
+  async #has(access: RepositoryAccess, mirror: string, hashes: readonly string[]): Promise<boolean> {
     if (!(await isMade(mirror))) return false;
-    const { code } = await this.#git.run(access, [`--git-dir=${mirror}`, 'cat-file', '-e', `${commit}^{commit}`], { isLocal: true });
-    return code === 0;
+    for (const hash of hashes) {
+      const { code } = await this.#git.run(access, [`--git-dir=${mirror}`, 'cat-file', '-e', `${hash}^{commit}`], { isLocal: true });
+      if (code !== 0) return false;
+    }
+    return true;
   }
 
   async #isDirectory(access: RepositoryAccess, mirror: string, commit: string, path: readonly string[]): Promise<boolean> {

@@ -1,4 +1,4 @@
-/** Who signed a commit: keys of a Secret in, a name or a reason out. Git verifies; the keys live for the time of one run. */
+/** Who signed a commit or a tag: keys of a Secret in, a name or a reason out. Git verifies; the keys live for the time of one run. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
@@ -42,6 +42,12 @@ export async function verificationFiles(data: SecretData, directory: string): Pr
 
 /** Whether a raw commit object carries a signature at all. */
 export const isSigned = (commit: string): boolean => /^gpgsig(?:-sha256)? /m.test(commit.split('\n\n', 1)[0] ?? '');
+
+/** Whether the text of a tag ends in a signature, or claims to. */
+export const isTagSigned = (tag: string): boolean => /^-----BEGIN (?:(?:PGP|SSH) SIGNATURE|(?:PGP|SIGNED) MESSAGE)-----/m.test(tag);
+
+/** The name that a tag was made under, which its signature covers. */
+export const tagNameOf = (tag: string): string => /^tag (.*)$/m.exec(tag.split('\n\n', 1)[0] ?? '')?.[1] ?? '';
 
 /** `Good "git" signature for ops@example.com with …` or gpg's `GOODSIG <id> <user>`; undefined when git did not say so. */
 export function signerOf(stderr: string): string | undefined {

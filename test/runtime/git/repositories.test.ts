@@ -1,54 +1,12 @@
 /** The wrapper against real repositories, hostile ones among them. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { type GitUrl, parseGitUrl } from '../../../api/resources/git-url.js';
-import { systemClock } from '../../../runtime/clock.js';
-import type { GitLimits } from '../../../runtime/git/limits.js';
-import { openRepositories, type RepositoryAccess } from '../../../runtime/git/repositories.js';
-import { GitError, type GitFault } from '../../../runtime/git/run.js';
-import { silentLogger } from '../../../runtime/log.js';
+import { test } from 'node:test';
+import { GitError } from '../../../runtime/git/run.js';
 import { GitRepository, unitFile } from '../../rigs/git-repository.js';
-
-function directory(t: TestContext): string {
-  const made = mkdtempSync(join(tmpdir(), 'flotilla-git-'));
-  t.after(() => rmSync(made, { recursive: true, force: true }));
-  return made;
-}
-
-function open(t: TestContext, limits: Partial<GitLimits> = {}, fileRoots?: readonly string[]) {
-  const at = directory(t);
-  return { at, repositories: openRepositories({ directory: at, fileRoots, clock: systemClock, log: silentLogger, limits }) };
-}
-
-function access(url: string, more: Partial<RepositoryAccess> = {}): RepositoryAccess {
-  const parsed = parseGitUrl(url);
-  assert.ok(!('problem' in parsed), JSON.stringify(parsed));
-  return { url: parsed as GitUrl, timeoutMs: 60_000, ...more };
-}
-
-async function fails(promise: Promise<unknown>, fault: GitFault, message: RegExp): Promise<void> {
-  await assert.rejects(promise, (error) => {
-    assert.ok(error instanceof GitError, String((error as Error).stack));
-    assert.match(error.message, message);
-    assert.equal(error.fault, fault, error.message);
-    return true;
-  });
-}
+import { access, directory, fails, open } from './rig.js';
 
 test('what a ref names, whichever way it is named', async (t) => {
   const { repositories } = open(t);
@@ -57,13 +15,18 @@ test('what a ref names, whichever way it is named', async (t) => {
   repository.git('tag', 'v1.0.0');
   repository.git('tag', '--annotate', '--message=two', 'v1.2.0');
   const second = repository.write('a', '2').commit();
+  const tag = repository.git('rev-parse', 'v1.2.0');
   repository.git('branch', 'release/1.x', first);
   repository.git('tag', 'v2.0.0-rc.1');
   const of = access(repository.url);
   assert.deepEqual(await repositories.resolve(of, {}), { commit: second, name: 'main' });
   assert.deepEqual(await repositories.resolve(of, { branch: 'release/1.x' }), { commit: first, name: 'release/1.x' });
-  assert.deepEqual(await repositories.resolve(of, { tag: 'v1.2.0' }), { commit: first, name: 'v1.2.0' }, 'the commit, not the tag object');
-  assert.deepEqual(await repositories.resolve(of, { semver: '>=1.0 <3' }), { commit: first, name: 'v1.2.0' });
+  assert.deepEqual(
+    await repositories.resolve(of, { tag: 'v1.2.0' }),
+    { commit: first, name: 'v1.2.0', tag },
+    'the commit, and the tag object beside it',
+  );
+  assert.deepEqual(await repositories.resolve(of, { semver: '>=1.0 <3' }), { commit: first, name: 'v1.2.0', tag });
   assert.deepEqual(await repositories.resolve(of, { semver: '>=2.0.0-rc <3' }), { commit: second, name: 'v2.0.0-rc.1' });
   assert.deepEqual(await repositories.resolve(of, { commit: first }), { commit: first, name: '' });
   await fails(repositories.resolve(of, { branch: 'mai' }), 'not-found', /no branch "mai"/);
@@ -142,7 +105,7 @@ test("an X.509 signature is nobody's: whom this host trusts is not whom the Secr
   const of = access(repository.url);
   await repositories.fetch(of, commit);
   await fails(
-    repositories.signer(of, commit, new Map([['allowed_signers', Buffer.from('ann ssh-ed25519 AAAA\n')]])),
+    repositories.signer(of, { commit, name: 'main' }, new Map([['allowed_signers', Buffer.from('ann ssh-ed25519 AAAA\n')]])),
     'refused',
     /by none of/,
   );
@@ -245,54 +208,6 @@ test('file:// reads below its roots only, whatever links say, and tells nobody w
   await fails(repositories.resolve(access(`file://${root}/link`), {}), 'refused', refusal);
   await fails(repositories.resolve(access('file:///nowhere/at/all'), {}), 'refused', refusal);
   await fails(open(t, {}, []).repositories.resolve(access(inside.url), {}), 'refused', /started without --git-file-root/);
-});
-
-test('a signature counts only when it is by one of the keys: SSH', async (t) => {
-  const { repositories } = open(t);
-  const keys = directory(t);
-  for (const name of ['ann', 'eve']) spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', join(keys, name)]);
-  const repository = new GitRepository(t);
-  const signedBy = (name: string) => {
-    repository.git('config', 'gpg.format', 'ssh');
-    repository.git('config', 'user.signingkey', join(keys, name));
-    return repository.commit(`by ${name}`, '--gpg-sign');
-  };
-  const [good, bad] = [signedBy('ann'), signedBy('eve')];
-  repository.git('config', '--unset', 'user.signingkey');
-  const unsigned = repository.commit('unsigned', '--no-gpg-sign');
-  const of = access(repository.url);
-  for (const commit of [good, bad, unsigned]) await repositories.fetch(of, commit);
-  const data = new Map([['allowed_signers', Buffer.from(`ann@example.com ${readFileSync(join(keys, 'ann.pub'), 'utf8')}`)]]);
-  assert.equal(await repositories.signer(of, good, data), 'ann@example.com');
-  await fails(repositories.signer(of, bad, data), 'refused', /by none of the keys/);
-  await fails(repositories.signer(of, unsigned, data), 'refused', /is not signed/);
-  await fails(repositories.signer(of, good, new Map()), 'refused', /neither "allowed_signers" nor a GPG key/);
-});
-
-test('a signature counts only when it is by one of the keys: GPG', async (t) => {
-  const { repositories } = open(t);
-  const home = mkdtempSync('/tmp/fl-gpg-');
-  const env = { PATH: process.env.PATH ?? '', HOME: home, GNUPGHOME: home };
-  t.after(() => {
-    spawnSync('gpgconf', ['--kill', 'all'], { env });
-    rmSync(home, { recursive: true, force: true });
-  });
-  const gpg = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync('gpg', ['--batch', '--quiet', ...args], { env });
-    assert.equal(status, 0, String(stderr));
-    return stdout;
-  };
-  for (const name of ['ann', 'eve']) gpg('--passphrase', '', '--quick-generate-key', `${name}@example.com`, 'ed25519', 'sign', 'never');
-  const repository = new GitRepository(t);
-  writeFileSync(join(repository.directory, '.git/gpg'), `#!/bin/sh\nGNUPGHOME=${home} exec gpg "$@"\n`, { mode: 0o755 });
-  repository.git('config', 'gpg.program', join(repository.directory, '.git/gpg'));
-  const signedBy = (name: string) => repository.commit(`by ${name}`, `--gpg-sign=${name}@example.com`);
-  const [good, bad] = [signedBy('ann'), signedBy('eve')];
-  const of = access(repository.url);
-  for (const commit of [good, bad]) await repositories.fetch(of, commit);
-  const data = new Map([['ops.asc', gpg('--armor', '--export', 'ann@example.com')]]);
-  assert.equal(await repositories.signer(of, good, data), 'ann@example.com');
-  await fails(repositories.signer(of, bad, data), 'refused', /by none of the keys/);
 });
 
 test('no secret is left behind, and git itself never sees one as an argument', async (t) => {
