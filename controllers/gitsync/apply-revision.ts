@@ -8,7 +8,7 @@ import { type Applied, type ApplyOptions, carryOut } from './apply.js';
 import { detectDrift } from './detect.js';
 import { healthVerdict } from './health.js';
 import type { Ended } from './memory.js';
-import type { SyncPlan } from './plan.js';
+import { type SyncPlan, withConflicts } from './plan.js';
 import { planRevision, type ReadRevision } from './revision-plan.js';
 import type { SyncSettings } from './settings.js';
 import { appliedVerdict, changeOf, countsText, someOf, troubleOf } from './status.js';
@@ -36,12 +36,13 @@ export async function applyRevision(
   const { text, commit } = revision;
   const planned = planRevision(sync, status, revision, settings, options);
   if (spec.mode === 'detect') return detectDrift(sync, status, text, planned, { door, cache, teller, now: clock.now() });
-  const { plan, inventory, consent } = planned;
+  const { inventory, consent } = planned;
 
   // Objects that are new are noted before they are made: a leader that dies in between leaves none behind that nobody answers for.
-  const noted = [...new Set([...inventory, ...plan.inventory])].sort();
+  const noted = [...new Set([...inventory, ...planned.plan.inventory])].sort();
   if (noted.length > inventory.length) await teller.tell(sync, { ...(teller.current(name) ?? status), inventory: noted });
-  const applied = await carryOut(plan, name, { door, cache, fence });
+  const applied = await carryOut(planned.plan, name, { door, cache, fence });
+  const plan = withConflicts(planned.plan, applied.conflicts);
   tellOf(applied, plan, sync, status, text, options);
 
   const next: GitSyncStatus = {

@@ -100,6 +100,13 @@ export function planSync(input: PlanInput): SyncPlan {
   };
 }
 
+/** The plan as it is once others turned out to have been faster: what they have got is not answered for. */
+export function withConflicts(plan: SyncPlan, conflicts: SyncPlan['conflicts']): SyncPlan {
+  if (conflicts.length === 0) return plan;
+  const lost = new Set(conflicts.map(({ id }) => id));
+  return { ...plan, conflicts: [...plan.conflicts, ...conflicts], inventory: plan.inventory.filter((id) => !lost.has(id)) };
+}
+
 /** A host does not vanish because a file did, and a GitSync that deletes itself would delete all that it made. */
 const isPrunable = (id: string, name: string): boolean => !id.startsWith('machine/') && id !== `gitsync/${name}`;
 

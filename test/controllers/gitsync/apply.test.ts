@@ -39,3 +39,37 @@ test('what has become somebody else’s since the plan was made is not pruned', 
   assert.deepEqual([pruned, failures], [['unit/ours.service'], []]);
   assert.deepEqual([...cache.objects('units').keys()].sort(), ['nobodys.service', 'theirs.service']);
 });
+
+/** A GitSync that claims the unit with a text of its own, by a plan that was made before anybody had claimed it. */
+const claiming = (name: string): SyncPlan => {
+  const object = unit('a.service', { content: content(`/bin/${name}`) });
+  const document = { kind: kindByPlural('units')!, object, file: 'a.yaml' };
+  return { apply: [[document]], inventory: [], conflicts: [], blocked: [], prune: [], release: [], held: [] };
+};
+
+for (const { what, before } of [
+  { what: 'a new object', before: undefined },
+  { what: 'an object that belongs to nobody', before: unit('a.service', undefined, { labels: { mine: 'yes' } }) },
+  { what: 'an object of a GitSync that is gone', before: unit('a.service', undefined, { labels: { [gitSyncLabel]: 'gone' } }) },
+]) {
+  test(`of two GitSyncs that claim ${what} at the same time exactly one gets it, and the other is told whose it is`, async (t) => {
+    const { door, cache } = await openServer(t);
+    const spec = { url: 'https://git.example/a' };
+    for (const name of ['one', 'two']) {
+      await door.create('gitsyncs', { apiVersion: 'flotilla.dev/v1', kind: 'GitSync', metadata: { name }, spec }, as('somebody'));
+    }
+    if (before) await door.create('units', before, as('somebody'));
+    const names = ['one', 'two'];
+    const outcomes = await Promise.all(names.map((name) => carryOut(claiming(name), name, { door, cache })));
+    const owner: string | undefined = cache.object('units', 'a.service')?.value.metadata.labels?.[gitSyncLabel];
+    assert.ok(owner === 'one' || owner === 'two');
+    assert.equal((cache.joined('units', 'a.service')!.spec as { content: string }).content, content(`/bin/${owner}`));
+    for (const [at, { created, changed, conflicts, failures, revisions }] of outcomes.entries()) {
+      const isOwner: boolean = names[at] === owner;
+      assert.deepEqual([...created, ...changed], isOwner ? ['unit/a.service'] : []);
+      assert.deepEqual(conflicts, isOwner ? [] : [{ id: 'unit/a.service', owner }]);
+      assert.equal(revisions.has('unit/a.service'), isOwner);
+      assert.deepEqual(failures, []);
+    }
+  });
+}

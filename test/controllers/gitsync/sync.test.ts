@@ -171,6 +171,33 @@ test('two GitSyncs that claim one object are told so, and the first keeps it', a
   assert.deepEqual(rig.units(), ['else.service', 'own.service', 'web.service']);
 });
 
+test('of two GitSyncs that come with one new object at the same time one has it, and the other says whose it is', async (t) => {
+  const rig = await SyncRig.start(t);
+  const names = ['left', 'right'];
+  const repositories = names.map((name) => {
+    const repository = new GitRepository(t);
+    repository
+      .write('web.service', unitFile(`/bin/${name}`))
+      .write(`${name}.service`, unitFile())
+      .commit();
+    return repository;
+  });
+  await Promise.all(names.map((name, at) => rig.apply(name, { url: repositories[at]!.url, prune: true })));
+  await rig.until(
+    'both are told',
+    () =>
+      names
+        .map((name) => rig.reason(name))
+        .sort()
+        .join() === 'Applied,Conflict',
+  );
+  const [owner, other] = rig.reason('left') === 'Applied' ? names : [...names].reverse();
+  assert.match(rig.text('web.service'), new RegExp(`/bin/${owner}`));
+  assert.match(rig.message(other!), new RegExp(`unit/web\\.service belongs to GitSync ${owner}`));
+  assert.deepEqual(rig.get(owner!)?.status?.inventory, [`unit/${owner}.service`, 'unit/web.service'].sort());
+  assert.deepEqual(rig.get(other!)?.status?.inventory, [`unit/${other}.service`]);
+});
+
 for (const { prune, mode = 'apply' as const, left } of [
   { prune: true, left: [] },
   { prune: true, mode: 'detect' as const, left: ['web.service'] },
