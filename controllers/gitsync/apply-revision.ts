@@ -7,10 +7,11 @@ import type { EventRecorder } from '../events.js';
 import { type Applied, type ApplyOptions, carryOut } from './apply.js';
 import { detectDrift } from './detect.js';
 import { healthVerdict } from './health.js';
-import type { Ended } from './memory.js';
+import type { Ended, SyncMemory } from './memory.js';
 import { type SyncPlan, withConflicts } from './plan.js';
-import { planRevision, type ReadRevision } from './revision-plan.js';
+import { planRevision } from './revision-plan.js';
 import type { SyncSettings } from './settings.js';
+import type { ReadRevision } from './source.js';
 import { appliedVerdict, changeOf, countsText, someOf, troubleOf } from './status.js';
 import type { JoinedGitSync, Teller } from './telling.js';
 
@@ -29,19 +30,20 @@ export async function applyRevision(
   settings: SyncSettings,
   status: GitSyncStatus,
   revision: ReadRevision,
+  known: SyncMemory['written'],
   options: ApplyRevisionOptions,
 ): Promise<Ended> {
   const { door, cache, fence, clock, teller } = options;
   const { name } = sync.metadata;
-  const { text, commit } = revision;
+  const { text, commit, tag } = revision;
   const planned = planRevision(sync, status, revision, settings, options);
-  if (spec.mode === 'detect') return detectDrift(sync, status, text, planned, { door, cache, teller, now: clock.now() });
+  if (spec.mode === 'detect') return detectDrift(sync, status, revision, planned, { door, cache, teller, now: clock.now() });
   const { inventory, consent } = planned;
 
   // Objects that are new are noted before they are made: a leader that dies in between leaves none behind that nobody answers for.
   const noted = [...new Set([...inventory, ...planned.plan.inventory])].sort();
   if (noted.length > inventory.length) await teller.tell(sync, { ...(teller.current(name) ?? status), inventory: noted });
-  const applied = await carryOut(planned.plan, name, { door, cache, fence });
+  const applied = await carryOut(planned.plan, name, { door, cache, fence, known });
   const plan = withConflicts(planned.plan, applied.conflicts);
   tellOf(applied, plan, sync, status, text, options);
 
@@ -54,7 +56,7 @@ export async function applyRevision(
   const trouble = troubleOf(name, text, plan, applied.failures, inventory.length, settings.maxDeletePercent);
   if (trouble !== undefined) {
     teller.announce(sync, trouble);
-    return { verdict: trouble, status: teller.statusFor(sync, next, trouble), memory: {} };
+    return { verdict: trouble, status: teller.statusFor(sync, next, trouble), memory: { written: applied.written } };
   }
   const untilMs = clock.monotonicMs() + settings.timeoutMs;
   const verdict = spec.wait ? healthVerdict(cache, text, plan.inventory, true) : appliedVerdict(text);
@@ -64,12 +66,14 @@ export async function applyRevision(
     verdict,
     status: teller.statusFor(sync, isReady ? { ...next, lastAppliedRevision: text } : next, verdict),
     memory: {
-      commit,
-      revisions: applied.revisions,
+      settled: { commit, tag, seen: seenIn(applied), inventory: next.inventory?.length, verdict },
+      written: applied.written,
       waiting: isReady ? undefined : { revision: text, ids: plan.inventory, untilMs },
     },
   };
 }
+
+const seenIn = ({ written }: Applied): Map<string, number> => new Map([...written].map(([id, { revision }]) => [id, revision]));
 
 const didSomething = ({ created, changed, pruned }: Applied): boolean => created.length + changed.length + pruned.length > 0;
 

@@ -1,20 +1,18 @@
 /** Carries a plan out, through the one way to write an object, with the leader's fence. */
-import type { ClusterCache, ObjectDoor, ObjectWritten, WriteContext } from '../../api/objects/ports.js';
+import type { ClusterCache, ObjectDoor, WriteContext } from '../../api/objects/ports.js';
 import { objectVersion } from '../../api/objects/resource-version.js';
 import { StatusError } from '../../api/resources/errors.js';
 import { gitSyncLabel, gitSyncManager } from '../../api/resources/gitsync.js';
 import { kinds } from '../../api/resources/registry.js';
 import type { Fence } from '../../runtime/store/store.js';
-import { documentId, objectId, parseId, type SyncDocument } from './documents.js';
+import { type Conflict, claim, digestOf } from './claim.js';
+import { documentId, objectId, parseId } from './documents.js';
+import type { Written } from './memory.js';
 import type { LiveObject, SyncPlan } from './plan.js';
 import type { Outcome } from './status.js';
 
-export const applyLimits = {
-  /** Writes at a time: the store groups them into few transactions. */
-  parallel: 64,
-  /** Times that an object is looked at anew because somebody wrote it between the look and the write. */
-  maxClaims: 5,
-};
+/** Writes at a time: the store groups them into few transactions. */
+const parallel = 64;
 
 export interface ApplyOptions {
   readonly door: ObjectDoor;
@@ -22,6 +20,8 @@ export interface ApplyOptions {
   readonly fence?: Fence;
   /** Everything is checked, nothing is stored. */
   readonly dryRun?: boolean;
+  /** As earlier syncs wrote them: where neither the manifest nor the object has changed since, there is nothing to do. */
+  readonly known?: ReadonlyMap<string, Written>;
 }
 
 export interface Failure {
@@ -33,18 +33,8 @@ export interface Applied extends Outcome {
   readonly failures: readonly Failure[];
   /** Claimed by another GitSync since the plan was made, and left to it. */
   readonly conflicts: SyncPlan['conflicts'];
-  /** Of what was applied: the revision of the object's own key as this run left it. */
-  readonly revisions: ReadonlyMap<string, number>;
-}
-
-/**
- * The object as this GitSync applies it: with the label that says whose it is, and with what it leaves out, so that a unit which somebody
- * stopped by hand is drift even where its manifest does not say that it runs.
- */
-export function labelled({ kind, object }: SyncDocument, gitSync: string, resourceVersion?: string): object {
-  const { metadata, ...rest } = kind.withDefaults(object);
-  const labels = { ...metadata.labels, [gitSyncLabel]: gitSync };
-  return { ...rest, metadata: { ...metadata, labels, ...(resourceVersion === undefined ? {} : { resourceVersion }) } };
+  /** By object: what was applied, as this run left it. Empty on a dry run. */
+  readonly written: ReadonlyMap<string, Written>;
 }
 
 /** Ownership as the cache has it. */
@@ -59,6 +49,12 @@ export function liveIn(cache: ClusterCache): (id: string) => LiveObject | 'unrea
     const { labels, deletionTimestamp } = row.value.metadata;
     return { owner: labels?.[gitSyncLabel], isBeingDeleted: Boolean(deletionTimestamp) };
   };
+}
+
+/** Revision of an object's own key; 0 when it is not there. */
+export function ownRevision(cache: Pick<ClusterCache, 'object'>, id: string): number {
+  const parsed = parseId(id);
+  return (parsed && cache.object(parsed.kind.plural, parsed.name)?.modRevision) ?? 0;
 }
 
 /** By the labels, for when the status was lost: what bears this GitSync's name and was applied by it. */
@@ -79,7 +75,7 @@ export function ownedBy(cache: Pick<ClusterCache, 'objects'>, name: string): rea
  * the store is away, or the leadership lost, ends the run.
  */
 export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOptions): Promise<Applied> {
-  const { fence, dryRun = false } = options;
+  const { cache, fence, dryRun = false, known } = options;
   // What the repository says counts: whoever else set a field of it loses it, and is told so by the drift that was corrected.
   const context: WriteContext = { manager: gitSyncManager(gitSync), force: true, dryRun, ...(fence ? { fence } : {}) };
   const created: string[] = [];
@@ -88,7 +84,7 @@ export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOp
   let unchanged = 0;
   const failures: Failure[] = [];
   const conflicts: Conflict[] = [];
-  const revisions = new Map<string, number>();
+  const written = new Map<string, Written>();
   const attempt = async (id: string, run: () => Promise<void>) => {
     try {
       await run();
@@ -99,16 +95,26 @@ export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOp
   };
 
   for (const group of plan.apply) {
-    await each(group, (document) => {
+    await each(group, async (document) => {
       const id = documentId(document);
-      return attempt(id, async () => {
-        const written = await claim(document, gitSync, context, options);
-        if ('owner' in written) conflicts.push(written);
-        else if (written.created) created.push(id);
-        else if (written.changed) changed.push(id);
+      const digest = digestOf(document);
+      const before = known?.get(id);
+      if (before?.digest === digest && before.revision === ownRevision(cache, id)) {
+        unchanged++;
+        written.set(id, before);
+        return;
+      }
+      await attempt(id, async () => {
+        const outcome = await claim(document, gitSync, context, options);
+        if ('owner' in outcome) {
+          conflicts.push(outcome);
+          return;
+        }
+        if (outcome.created) created.push(id);
+        else if (outcome.changed) changed.push(id);
         else unchanged++;
         // Not what the cache has by now: whoever wrote it since has made drift.
-        if (!('owner' in written)) revisions.set(id, written.ownRevision ?? 0);
+        if (outcome.ownRevision !== undefined && !dryRun) written.set(id, { revision: outcome.ownRevision, digest });
       });
     });
   }
@@ -124,37 +130,7 @@ export async function carryOut(plan: SyncPlan, gitSync: string, options: ApplyOp
     }
   }
   await each(plan.release, (id) => attempt(id, () => letGo(id, context, options)));
-  return { created: created.sort(), changed: changed.sort(), pruned: pruned.sort(), unchanged, failures, conflicts, revisions };
-}
-
-type Conflict = SyncPlan['conflicts'][number];
-
-/**
- * Applies what nobody else has claimed. The plan may be older than another GitSync's claim: what is new here has to be new when it is
- * written, what belongs to nobody has to be as it was, and whoever comes second is told whose it is.
- */
-async function claim(
-  document: SyncDocument,
-  gitSync: string,
-  context: WriteContext,
-  { door, cache }: Pick<ApplyOptions, 'door' | 'cache'>,
-): Promise<ObjectWritten | Conflict> {
-  const { kind, object } = document;
-  const { name } = object.metadata;
-  for (let attempt = 1; ; attempt++) {
-    const row = cache.object(kind.plural, name);
-    const owner = row?.value.metadata.labels?.[gitSyncLabel];
-    if (owner !== undefined && owner !== gitSync && cache.object('gitsyncs', owner) !== undefined)
-      return { id: documentId(document), owner };
-    const seen = row === undefined || owner === gitSync ? undefined : objectVersion(row.modRevision);
-    try {
-      const onlyNew = row === undefined ? { ...context, createOnly: true } : context;
-      return await door.apply(kind.plural, name, labelled(document, gitSync, seen), onlyNew);
-    } catch (error) {
-      const isRace = error instanceof StatusError && (error.reason === 'AlreadyExists' || error.reason === 'Conflict');
-      if (!isRace || owner === gitSync || attempt === applyLimits.maxClaims) throw error;
-    }
-  }
+  return { created: created.sort(), changed: changed.sort(), pruned: pruned.sort(), unchanged, failures, conflicts, written };
 }
 
 /** False when it was gone already, or is no longer this GitSync's. What is deleted is what was looked at, and nothing newer. */
@@ -182,13 +158,13 @@ export async function letGo(id: string, context: WriteContext, { door }: Pick<Ap
   await door.patch(parsed.kind.plural, parsed.name, { type: 'merge', body }, context);
 }
 
-/** All of them, `applyLimits.parallel` at a time; rejects with the first failure once those under way have ended. */
+/** All of them, `parallel` at a time; rejects with the first failure once those under way have ended. */
 async function each<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
   let next = 0;
   const worker = async () => {
     while (next < items.length) await run(items[next++]!);
   };
-  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(applyLimits.parallel, items.length) }, worker));
+  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(parallel, items.length) }, worker));
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failed) throw failed.reason;
 }

@@ -1,19 +1,23 @@
 /** `spec.mode: detect`: what differs is found by carrying the plan out without storing anything, and said. */
 import type { GitSyncStatus } from '../../api/resources/gitsync.js';
 import { shortRevision } from '../../api/resources/gitsync-kind.js';
-import { type ApplyOptions, carryOut } from './apply.js';
+import { type ApplyOptions, carryOut, ownRevision } from './apply.js';
+import { documentId } from './documents.js';
 import type { Ended } from './memory.js';
 import type { RevisionPlan } from './revision-plan.js';
+import type { ReadRevision } from './source.js';
 import { changeOf, countsText, someOf, type Verdict } from './status.js';
 import type { JoinedGitSync, Teller } from './telling.js';
 
 export async function detectDrift(
   sync: JoinedGitSync,
   status: GitSyncStatus,
-  text: string,
-  { plan }: RevisionPlan,
+  { text, commit, tag }: ReadRevision,
+  { plan, inventory }: RevisionPlan,
   { door, cache, teller, now }: Pick<ApplyOptions, 'door' | 'cache'> & { readonly teller: Teller; readonly now: Date },
 ): Promise<Ended> {
+  const ids = [...plan.apply.flat().map(documentId), ...inventory];
+  const seen = new Map(ids.map((id) => [id, ownRevision(cache, id)]));
   const would = await carryOut(plan, sync.metadata.name, { door, cache, dryRun: true });
   const leaving = [...plan.prune.flat(), ...plan.held].sort();
   const outcome = { ...would, pruned: leaving };
@@ -33,5 +37,11 @@ export async function detectDrift(
   teller.announce(sync, verdict);
   const change = changeOf(text, now.toISOString(), outcome);
   // Nothing is its own while it only looks: what it made before stays noted.
-  return { verdict, status: teller.statusFor(sync, { ...status, lastChange: change }, verdict), memory: {} };
+  const isCertain = trouble.length + plan.blocked.length === 0;
+  return {
+    verdict,
+    status: teller.statusFor(sync, { ...status, lastChange: change }, verdict),
+    // What kept an object from being tried may be gone without a trace on the object.
+    memory: isCertain ? { settled: { commit, tag, seen, inventory: status.inventory?.length, verdict } } : {},
+  };
 }

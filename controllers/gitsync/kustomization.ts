@@ -105,6 +105,7 @@ export function transform(
 
 function named(document: SyncDocument, prefix: string, labels: Record<string, string>, annotations: Record<string, string>): SyncDocument {
   const { metadata } = document.object;
+  if (prefix === '' && Object.keys(labels).length + Object.keys(annotations).length === 0) return document;
   // A Machine's name is its machine id, which no repository gives.
   const name = document.kind.plural === 'machines' ? metadata.name : prefix + metadata.name;
   const merged = {

@@ -12,6 +12,7 @@ import type { Tree } from '../../runtime/git/repositories.js';
 import type { TreeFile } from '../../runtime/git/tree.js';
 import { BadRevision, documentId, type SyncDocument } from './documents.js';
 import { isKustomization, kustomizationNames, parseKustomization, transform } from './kustomization.js';
+import { type ParsedFile, ParsedFiles } from './parsed-files.js';
 import { ignoredBy, ignoreFileName } from './syncignore.js';
 
 export const loadLimits = {
@@ -29,7 +30,7 @@ const isKustomizationName = (path: string): boolean => (kustomizationNames as re
 const lfsPointer = 'version https://git-lfs.github.com/spec/';
 
 /** Sorted by file. @throws BadRevision, GitError */
-export async function loadDocuments(tree: Tree): Promise<SyncDocument[]> {
+export async function loadDocuments(tree: Tree, parsed = new ParsedFiles()): Promise<SyncDocument[]> {
   const ignored = ignoredBy(await ignoreRules(tree));
   const { files: seen, problems: astray } = await withLinks(tree, ignored);
   if (astray.length > 0) {
@@ -38,14 +39,15 @@ export async function loadDocuments(tree: Tree): Promise<SyncDocument[]> {
   const files = seen.filter(({ kind, path }) => kind === 'file' && (isManifestName(path) || isKustomizationName(path)));
   const contents = await tree.read(files);
   const problems: string[] = [];
-  const texts = new Map<string, string>();
-  files.forEach(({ path }, at) => {
+  const texts = new Map<string, FileText>();
+  files.forEach((file, at) => {
+    const { path } = file;
     const text = textOf(contents[at]!);
     if (text === undefined) problems.push(`${path}: is not UTF-8 text`);
     else if (text.startsWith(lfsPointer)) problems.push(`${path}: is a pointer of Git LFS, which is not fetched`);
-    else texts.set(path, text);
+    else texts.set(path, { file, text });
   });
-  const builder = new Builder(texts, (problem) => problems.push(problem));
+  const builder = new Builder(texts, parsed, (problem) => problems.push(problem));
   const documents = onceEach(await builder.directory('', 0), new Map(files.map(({ path, realPath }) => [path, realPath])));
   checkWhole(documents, (problem) => problems.push(problem));
   if (problems.length > 0) throw new BadRevision([...new Set(problems)]);
@@ -97,19 +99,27 @@ function textOf(content: Buffer): string | undefined {
   }
 }
 
+interface FileText {
+  readonly file: TreeFile;
+  readonly text: string;
+}
+
 class Builder {
   readonly #directories = new Set<string>(['']);
   readonly #inProgress = new Set<string>();
+  readonly #sorted: readonly (readonly [string, FileText])[];
   #parsed = 0;
 
   constructor(
-    private readonly texts: ReadonlyMap<string, string>,
+    private readonly texts: ReadonlyMap<string, FileText>,
+    private readonly parsed: ParsedFiles,
     private readonly problem: (message: string) => void,
   ) {
     for (const path of texts.keys()) {
       for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1))
         this.#directories.add(path.slice(0, slash));
     }
+    this.#sorted = [...texts].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
   /** What a directory holds: what its kustomization lists, or every manifest in it and below. */
@@ -122,31 +132,35 @@ class Builder {
 
     const documents: SyncDocument[] = [];
     const subdirectories = new Set<string>();
-    for (const path of [...this.texts.keys()].sort()) {
+    for (const [path, text] of this.#sorted) {
       if (!path.startsWith(prefix)) continue;
       const slash = path.indexOf('/', prefix.length);
       if (slash >= 0) subdirectories.add(path.slice(0, slash));
-      else if (isManifestName(path)) documents.push(...(await this.#file(path)));
+      else if (isManifestName(path)) documents.push(...(await this.#file(text)));
     }
     for (const subdirectory of subdirectories) documents.push(...(await this.directory(subdirectory, depth)));
     return documents;
   }
 
   #isKustomization(path: string): boolean {
-    const text = this.texts.get(path);
+    const text = this.texts.get(path)?.text;
     return text !== undefined && (baseName(path) !== 'flotilla.yaml' || isKustomization(text));
   }
 
-  async #file(path: string): Promise<SyncDocument[]> {
+  async #file({ file, text }: FileText): Promise<readonly SyncDocument[]> {
+    let isNew = false;
+    const { documents, problems } = this.parsed.of(file, () => {
+      isNew = true;
+      return parsedFile(file.path, text);
+    });
     // Many files, and agents' heartbeats must not wait for the last of them.
-    if (++this.#parsed % loadLimits.filesPerTurn === 0) await new Promise<void>((resolve) => setImmediate(resolve));
-    const { documents, errors } = parseManifests(path, this.texts.get(path) ?? '');
-    for (const error of errors) this.problem(manifestErrorText(error));
-    return documents.map(({ kind, object }) => ({ kind, object, file: path }));
+    if (isNew && ++this.#parsed % loadLimits.filesPerTurn === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    for (const problem of problems) this.problem(problem);
+    return documents;
   }
 
   async #kustomized(file: string, prefix: string, depth: number): Promise<SyncDocument[]> {
-    const kustomization = parseKustomization(this.texts.get(file) ?? '');
+    const kustomization = parseKustomization(this.texts.get(file)?.text ?? '');
     if ('problem' in kustomization) {
       this.problem(`${file}: ${kustomization.problem}`);
       return [];
@@ -163,11 +177,13 @@ class Builder {
     this.#inProgress.delete(file);
     const readPatch = (path: string) => {
       const resolved = resolveBelow(prefix, path);
-      return resolved === undefined ? undefined : this.texts.get(resolved);
+      return resolved === undefined ? undefined : this.texts.get(resolved)?.text;
     };
+    const asRead = new Set(documents.map(({ object }) => object));
     const transformed = transform(documents, kustomization, readPatch, (message) => this.problem(`${file}: ${message}`));
     for (const document of transformed) {
       // What was read from a file was checked there; what a kustomization made of it is checked again.
+      if (asRead.has(document.object)) continue;
       for (const { field, message } of checkObject(document.object).errors) {
         this.problem(`${document.file}: ${documentId(document)}, as ${file} changes it: ${field === '' ? '' : `${field}: `}${message}`);
       }
@@ -175,18 +191,27 @@ class Builder {
     return transformed;
   }
 
-  async #resource(file: string, prefix: string, resource: string, where: string, depth: number): Promise<SyncDocument[]> {
+  async #resource(file: string, prefix: string, resource: string, where: string, depth: number): Promise<readonly SyncDocument[]> {
     const path = resolveBelow(prefix, resource);
     if (path === undefined) {
       this.problem(`${file}: ${where}: ${resource} leads out of spec.path; expected a file or directory below it`);
       return [];
     }
-    if (this.texts.has(path)) return this.#file(path);
+    const text = this.texts.get(path);
+    if (text !== undefined) return this.#file(text);
     if (this.#directories.has(path)) return this.directory(path, depth + 1);
     const near = nearest(path, [...this.texts.keys(), ...this.#directories]);
     this.problem(`${file}: ${where}: there is no manifest or directory ${path}${near === undefined ? '' : `; did you mean ${near}?`}`);
     return [];
   }
+}
+
+function parsedFile(path: string, text: string): ParsedFile {
+  const { documents, errors } = parseManifests(path, text);
+  return {
+    documents: documents.map(({ kind, object }) => ({ kind, object, file: path })),
+    problems: errors.map(manifestErrorText),
+  };
 }
 
 /** A path as it is written in a file of the directory `prefix`; undefined when it leads out of the tree. */
@@ -209,19 +234,31 @@ function checkWhole(documents: readonly SyncDocument[], problem: (message: strin
   }
   const files = new Map<string, string>();
   for (const document of documents) {
-    const { kind, object, file } = document;
+    const { file } = document;
     const id = documentId(document);
     const first = files.get(id);
     if (first !== undefined) problem(`${file}: ${id} is already described in ${first}`);
     files.set(id, first ?? file);
-    if (object.apiVersion !== apiVersionOf(kind)) problem(`${file}: ${id}: expected apiVersion ${apiVersionOf(kind)}`);
-    const bytes = Buffer.byteLength(JSON.stringify(object));
-    if (bytes > maxObjectBytes) problem(`${file}: ${id} has ${bytes} bytes, at most ${maxObjectBytes} can be stored`);
-    // A manifest in a repository is the whole of its object: what is missing is missing.
-    for (const { field, message, reason } of kind.validate(kind.withDefaults(object))) {
-      if (reason === 'FieldValueRequired') problem(`${file}: ${id}: ${field}: ${message}`);
-    }
+    for (const wrong of wholeProblems(document)) problem(`${file}: ${id}${wrong}`);
   }
+}
+
+/** By object: one that is read again as it was has nothing else wrong with it. */
+const checkedWhole = new WeakMap<object, readonly string[]>();
+
+function wholeProblems({ kind, object }: SyncDocument): readonly string[] {
+  const known = checkedWhole.get(object);
+  if (known !== undefined) return known;
+  const problems: string[] = [];
+  if (object.apiVersion !== apiVersionOf(kind)) problems.push(`: expected apiVersion ${apiVersionOf(kind)}`);
+  const bytes = Buffer.byteLength(JSON.stringify(object));
+  if (bytes > maxObjectBytes) problems.push(` has ${bytes} bytes, at most ${maxObjectBytes} can be stored`);
+  // A manifest in a repository is the whole of its object: what is missing is missing.
+  for (const { field, message, reason } of kind.validate(kind.withDefaults(object))) {
+    if (reason === 'FieldValueRequired') problems.push(`: ${field}: ${message}`);
+  }
+  checkedWhole.set(object, problems);
+  return problems;
 }
 
 /** Instances without a text of their own → the template that they follow. */

@@ -4,13 +4,12 @@ import { notFound } from '../../api/objects/status-errors.js';
 import { StatusError } from '../../api/resources/errors.js';
 import { type GitSync, gitSyncManager } from '../../api/resources/gitsync.js';
 import { gitSyncKind } from '../../api/resources/gitsync-kind.js';
-import { revisionText } from '../../runtime/git/refs.js';
-import { labelled } from './apply.js';
+import { labelled } from './claim.js';
 import { documentId, parseId, type SyncDocument } from './documents.js';
 import type { GitSources } from './ports.js';
 import { planRevision } from './revision-plan.js';
 import { settingsOf } from './settings.js';
-import { loadRevision, openSource, resolveRevision, SourceError } from './source.js';
+import { fetchRevision, openSource, readRevision, resolveRevision, SourceError } from './source.js';
 import { heldMessage } from './status.js';
 
 export interface PreviewOptions extends GitSources {
@@ -44,9 +43,8 @@ export async function previewSync(name: string, options: PreviewOptions): Promis
   try {
     const source = await openSource(spec, settings, options, undefined);
     const revision = await resolveRevision(source, options);
-    const documents = await loadRevision(source, revision, options);
-    const text = revisionText(revision);
-    const read = { text, commit: revision.commit, documents };
+    const read = await readRevision(await fetchRevision(source, revision, options), options);
+    const { text } = read;
     // Whether machines are missing only the leader knows: what it would hold back for that is shown as it will be once they are back.
     const { plan, inventory } = planRevision(sync, status, read, settings, { cache, isCautious: () => false });
     const problems = [

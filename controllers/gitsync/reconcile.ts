@@ -8,11 +8,10 @@ import type { Metrics } from '../../runtime/metrics.js';
 import { type LaterKey, runKeyedLoop } from '../keyed-loop.js';
 import { waitingOn } from './dependencies.js';
 import { objectId } from './documents.js';
+import { slotLimits } from './slots.js';
 import { type SyncOptions, Syncs } from './sync.js';
 
 export const gitSyncLimits = {
-  /** Syncs under way at a time. */
-  concurrency: 4,
   /** Changes of many objects that one GitSync waits for are one reason to look. */
   gatherMs: 100,
   /** Everything is looked at again, for what no event told of. */
@@ -29,14 +28,14 @@ export interface GitSyncControllerOptions extends SyncOptions {
 /** Runs until the signal aborts. Rejects with Fenced when the leadership is lost in mid-work. */
 export async function runGitSyncs(options: GitSyncControllerOptions): Promise<void> {
   const { cache, queueMetrics, metrics } = options;
-  const { concurrency, runMs, sweepEveryMs } = gitSyncLimits;
+  const { runMs, sweepEveryMs } = gitSyncLimits;
   const syncs = new Syncs(options);
   try {
     await runKeyedLoop({
       ...options,
       metrics: queueMetrics,
       name: 'gitsyncs',
-      concurrency,
+      concurrency: slotLimits.syncs,
       runMs,
       sweepEveryMs,
       keysOf: (batch) => touchedBy(batch, syncs, cache),

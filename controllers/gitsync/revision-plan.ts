@@ -8,22 +8,13 @@ import { templatesNeeded } from './load.js';
 import { planSync, type SyncPlan } from './plan.js';
 import { isConsentTo, unusedConsent } from './requests.js';
 import type { SyncSettings } from './settings.js';
-import { SourceError } from './source.js';
+import { type ReadRevision, SourceError } from './source.js';
 import { someOf } from './status.js';
 
 export const planLimits = {
   /** Bytes of an inventory: it is stored in one value, with room for the rest of the status. */
   maxInventoryBytes: 150_000,
 };
-
-/** A revision as it was read. */
-export interface ReadRevision {
-  /** `main@sha1:…` */
-  readonly text: string;
-  readonly commit: string;
-  /** Undefined: the path is not there. */
-  readonly documents: readonly SyncDocument[] | undefined;
-}
 
 export interface RevisionPlan {
   readonly plan: SyncPlan;

@@ -10,6 +10,7 @@ import type { RepositoryAccess } from '../../runtime/git/repositories.js';
 import { GitError } from '../../runtime/git/run.js';
 import { BadRevision, type SyncDocument } from './documents.js';
 import { loadDocuments } from './load.js';
+import type { ParsedFiles } from './parsed-files.js';
 import type { GitSources } from './ports.js';
 import type { SyncSettings } from './settings.js';
 import type { FailureReason, StallReason } from './status.js';
@@ -69,32 +70,56 @@ async function readSecret({ readSecret: read }: GitSources, name: string, field:
 export const resolveRevision = ({ access, spec }: Source, { repositories }: GitSources): Promise<Revision> =>
   asSourceError(() => repositories.resolve(access, spec.ref ?? {}));
 
-/**
- * The objects of a commit, whole and checked; undefined when the path is not there. Who signed it, where that was asked for, is known before
- * the first file is read.
- */
-export async function loadRevision(source: Source, revision: Revision, sources: GitSources): Promise<readonly SyncDocument[] | undefined> {
-  const { access, spec, settings } = source;
+/** A revision as it was read. */
+export interface ReadRevision {
+  /** `main@sha1:…` */
+  readonly text: string;
+  readonly commit: string;
+  readonly tag: string | undefined;
+  /** Undefined: the path is not there. */
+  readonly documents: readonly SyncDocument[] | undefined;
+}
+
+/** A commit that is here, and signed as was asked for. */
+export interface Fetched {
+  readonly source: Source;
+  readonly revision: Revision;
+}
+
+/** Brings a commit here. Who signed it, where that was asked for, is known before the first file is read. */
+export async function fetchRevision(source: Source, revision: Revision, sources: GitSources): Promise<Fetched> {
   const { repositories } = sources;
+  const { access, spec } = source;
   const { commit, tag } = revision;
   await asSourceError(() => repositories.fetch(access, commit, spec.verify === undefined ? undefined : tag));
-  if (spec.verify !== undefined) {
-    const keys = await readSecret(sources, spec.verify.keysSecretRef.name, 'spec.verify.keysSecretRef');
-    try {
-      await repositories.signer(access, revision, keys);
-    } catch (error) {
-      if (!(error instanceof GitError) || error.fault !== 'refused') throw asSource(error);
-      throw new SourceError('VerificationFailed', true, `${error.message}; it is not applied`);
-    }
+  if (spec.verify === undefined) return { source, revision };
+  const keys = await readSecret(sources, spec.verify.keysSecretRef.name, 'spec.verify.keysSecretRef');
+  try {
+    await repositories.signer(access, revision, keys);
+    return { source, revision };
+  } catch (error) {
+    if (!(error instanceof GitError) || error.fault !== 'refused') throw asSource(error);
+    throw new SourceError('VerificationFailed', true, `${error.message}; it is not applied`);
   }
+}
+
+/** The objects of a commit, whole and checked. */
+export async function readRevision(
+  { source, revision }: Fetched,
+  { repositories }: GitSources,
+  parsed?: ParsedFiles,
+): Promise<ReadRevision> {
+  const { access, settings } = source;
+  const { commit, tag } = revision;
+  const text = revisionText(revision);
   try {
     const tree = await repositories.tree(access, commit, settings.path);
-    return tree === undefined ? undefined : await loadDocuments(tree);
+    return { text, commit, tag, documents: tree && (await loadDocuments(tree, parsed)) };
   } catch (error) {
     const isContent =
       error instanceof BadRevision || (error instanceof GitError && (error.fault === 'too-large' || error.fault === 'refused'));
     if (!isContent) throw asSource(error);
-    throw new SourceError('InvalidManifests', true, `nothing of ${shortRevision(revisionText(revision))} is applied: ${error.message}`);
+    throw new SourceError('InvalidManifests', true, `nothing of ${shortRevision(text)} is applied: ${error.message}`);
   }
 }
 

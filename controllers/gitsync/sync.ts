@@ -12,18 +12,20 @@ import type { Logger } from '../../runtime/log.js';
 import type { Fence, Store } from '../../runtime/store/store.js';
 import { type Outcome as QueueOutcome, settled } from '../../runtime/work-queue.js';
 import type { EventRecorder } from '../events.js';
+import { ownRevision } from './apply.js';
 import { applyRevision } from './apply-revision.js';
 import { unreadyDependency } from './dependencies.js';
-import { parseId } from './documents.js';
 import { healthVerdict } from './health.js';
 import { ensureFinalizer, finish } from './leaving.js';
-import type { Ended, SyncMemory } from './memory.js';
+import type { Ended, Settled, SyncMemory } from './memory.js';
 import type { GitSyncMetrics } from './metrics.js';
+import { ParsedFiles } from './parsed-files.js';
 import type { GitSources } from './ports.js';
 import { handledRequest, isAsked } from './requests.js';
 import { nextLook } from './schedule.js';
 import { settingsOf } from './settings.js';
-import { loadRevision, openSource, resolveRevision, SourceError } from './source.js';
+import { mayBegin, slotLimits } from './slots.js';
+import { fetchRevision, openSource, readRevision, resolveRevision, SourceError } from './source.js';
 import { appliedVerdict, type Verdict } from './status.js';
 import { type JoinedGitSync, Teller } from './telling.js';
 
@@ -46,6 +48,8 @@ export class Syncs {
   readonly #memories = new Map<string, SyncMemory>();
   /** What they depend on has changed since they were looked at. */
   readonly #hurried = new Set<string>();
+  readonly #parsed = new ParsedFiles();
+  #slowUnderWay = 0;
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -87,12 +91,22 @@ export class Syncs {
     if (memory !== undefined && memory.generation === metadata.generation && nowMs < memory.dueMs && !isAsked(sync)) {
       return this.#between(sync, memory, nowMs);
     }
-    const startedMs = nowMs;
-    const ended = await this.#sync(sync, spec, status, memory, signal).catch((error: unknown) => {
-      // It is tried again, and what made it hurry would be forgotten by then.
+    const isSlow = this.#memories.get(name)?.isSlow ?? false;
+    if (!mayBegin(isSlow, this.#slowUnderWay)) {
       if (isHurried) this.hurry(name);
-      throw error;
-    });
+      return { next: 'again', afterMs: slotLimits.againMs, why: 'its repository is slow, and others that are have begun' };
+    }
+    const startedMs = nowMs;
+    this.#slowUnderWay += Number(isSlow);
+    const ended = await this.#sync(sync, spec, status, memory, signal)
+      .catch((error: unknown) => {
+        // It is tried again, and what made it hurry would be forgotten by then.
+        if (isHurried) this.hurry(name);
+        throw error;
+      })
+      .finally(() => {
+        this.#slowUnderWay -= Number(isSlow);
+      });
     const next = this.#remember(sync, spec, ended);
     // What was asked for before it began is carried out now; what was asked for since is not.
     await this.#teller.tell(sync, { ...ended.status, ...handledRequest(sync) });
@@ -136,77 +150,91 @@ export class Syncs {
     if ('problem' in settings) return failed({ is: 'stalled', reason: 'InvalidSpec', message: settings.problem });
     const waitsFor = unreadyDependency(spec, this.#options.cache);
     if (waitsFor !== undefined) return failed({ is: 'failing', reason: 'DependencyNotReady', message: waitsFor });
+    const { clock } = this.#options;
     let attempted = status;
+    const startedMs = clock.monotonicMs();
+    let hasItAtMs = Number.POSITIVE_INFINITY;
+    const wasSlow = () => ({ isSlow: Math.min(hasItAtMs, clock.monotonicMs()) - startedMs > slotLimits.slowMs });
     try {
       const source = await openSource(spec, settings, this.#options, signal);
       const revision = await resolveRevision(source, this.#options);
-      if (this.#isQuiet(sync, status, memory, revision)) return this.#nothingNew(sync, status, memory!, revision);
-      attempted = await this.#attempting(sync, status, revision);
-      const documents = await loadRevision(source, revision, this.#options);
-      const read = { text: revisionText(revision), commit: revision.commit, documents };
-      return await applyRevision(sync, spec, settings, attempted, read, { ...this.#options, teller: this.#teller });
+      const text = revisionText(revision);
+      if (memory?.settled !== undefined && this.#isQuiet(sync, memory, memory.settled, revision)) {
+        const ended = this.#nothingNew(sync, status, memory, memory.settled, text);
+        return { ...ended, memory: { ...ended.memory, ...wasSlow() } };
+      }
+      attempted = this.#attempting(sync, status, text);
+      const reading = fetchRevision(source, revision, this.#options).then((fetched) => {
+        hasItAtMs = clock.monotonicMs();
+        return readRevision(fetched, this.#options, this.#parsed);
+      });
+      // What is on its way is said meanwhile; what is written after that relies on its having been.
+      const [told, read] = await Promise.allSettled([this.#teller.tell(sync, attempted), reading]);
+      if (told.status === 'rejected') throw told.reason;
+      if (read.status === 'rejected') throw read.reason;
+      const known = memory?.written ?? new Map();
+      const ended = await applyRevision(sync, spec, settings, attempted, read.value, known, { ...this.#options, teller: this.#teller });
+      return { ...ended, memory: { ...ended.memory, ...wasSlow() } };
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
-      return failed({ is: error.isFinal ? 'stalled' : 'failing', reason: error.reason, message: error.message } as Verdict, attempted);
+      const { reason, isFinal, message } = error;
+      const ended = failed({ is: isFinal ? 'stalled' : 'failing', reason, message } as Verdict, attempted);
+      return { ...ended, memory: { isSlow: reason === 'FetchFailed' } };
     }
   }
 
-  /** The commit is the one of the last complete sync, and nobody has touched what that one wrote. */
-  #isQuiet({ metadata }: JoinedGitSync, status: GitSyncStatus, memory: SyncMemory | undefined, { commit }: Revision): boolean {
+  /** The revision is the one of the last look that came to its end, and nobody has touched what that one saw. */
+  #isQuiet({ metadata, spec, status }: JoinedGitSync, { generation }: SyncMemory, settled: Settled, revision: Revision): boolean {
     const { cache } = this.#options;
-    if (memory?.commit !== commit || memory.generation !== metadata.generation) return false;
-    if ((status.inventory ?? []).length !== memory.revisions.size) return false;
-    for (const [id, revision] of memory.revisions) {
-      const parsed = parseId(id);
-      if (parsed === undefined || cache.object(parsed.kind.plural, parsed.name)?.modRevision !== revision) return false;
-    }
+    if (settled.commit !== revision.commit || settled.tag !== revision.tag || generation !== metadata.generation) return false;
+    // What was found is said with the revision's name.
+    if (spec?.mode === 'detect' && status?.lastAttemptedRevision !== revisionText(revision)) return false;
+    // A status that was lost is made anew.
+    if (settled.inventory !== status?.inventory?.length) return false;
+    for (const [id, own] of settled.seen) if (ownRevision(cache, id) !== own) return false;
     return true;
   }
 
-  #nothingNew(sync: JoinedGitSync, status: GitSyncStatus, memory: SyncMemory, revision: Revision): Ended {
-    const text = revisionText(revision);
-    const { waiting, commit, revisions } = memory;
-    const isInTime = waiting !== undefined && this.#options.clock.monotonicMs() < waiting.untilMs;
-    const verdict = waiting === undefined ? appliedVerdict(text) : healthVerdict(this.#options.cache, text, waiting.ids, isInTime);
-    const isReady = verdict.is === 'ready';
+  #nothingNew(sync: JoinedGitSync, status: GitSyncStatus, { waiting, written }: SyncMemory, settled: Settled, text: string): Ended {
+    const { cache, clock } = this.#options;
+    const isDetecting = sync.spec?.mode === 'detect';
+    const isInTime = waiting !== undefined && clock.monotonicMs() < waiting.untilMs;
+    const verdict = isDetecting
+      ? settled.verdict
+      : waiting === undefined
+        ? appliedVerdict(text)
+        : healthVerdict(cache, text, waiting.ids, isInTime);
+    const isApplied = verdict.is === 'ready' && !isDetecting;
     return {
       verdict,
       // Tags and branches may name the same commit by turns.
       status: this.#teller.statusFor(
         sync,
-        isReady ? { ...status, lastAttemptedRevision: text, lastAppliedRevision: text } : status,
+        isApplied ? { ...status, lastAttemptedRevision: text, lastAppliedRevision: text } : status,
         verdict,
       ),
-      memory: { commit, revisions, waiting: isReady ? undefined : waiting },
+      memory: { settled, written, waiting: verdict.is === 'ready' ? undefined : waiting },
     };
   }
 
   /** Says that a new revision is on its way before the long part begins. */
-  async #attempting(sync: JoinedGitSync, status: GitSyncStatus, revision: Revision): Promise<GitSyncStatus> {
-    const text = revisionText(revision);
+  #attempting(sync: JoinedGitSync, status: GitSyncStatus, text: string): GitSyncStatus {
     if (status.lastAttemptedRevision === text) return status;
     const verdict: Verdict = { is: 'working', reason: 'Progressing', message: `applying ${shortRevision(text)}` };
-    const attempted = this.#teller.statusFor(sync, { ...status, lastAttemptedRevision: text }, verdict);
-    await this.#teller.tell(sync, attempted);
-    return attempted;
+    return this.#teller.statusFor(sync, { ...status, lastAttemptedRevision: text }, verdict);
   }
 
   #remember({ metadata }: JoinedGitSync, spec: GitSyncSpec, { verdict, memory }: Ended): SyncMemory {
     const { clock, random } = this.#options;
     const { name, generation = 0 } = metadata;
+    const before = this.#memories.get(name);
     const settings = settingsOf(spec);
     const intervalMs = 'problem' in settings ? gitSyncDefaults.intervalMs : settings.intervalMs;
-    const { waitMs, failures } = nextLook(verdict, this.#memories.get(name)?.failures ?? 0, intervalMs, random);
+    const { waitMs, failures } = nextLook(verdict, before?.failures ?? 0, intervalMs, random);
     const nowMs = clock.monotonicMs();
-    const next: SyncMemory = {
-      generation,
-      commit: memory.commit,
-      revisions: memory.revisions ?? new Map(),
-      waiting: memory.waiting,
-      failures,
-      dueMs: nowMs + waitMs,
-    };
+    const { settled: ended, written = before?.written ?? new Map(), waiting, isSlow = false } = memory;
+    const next: SyncMemory = { generation, settled: ended, written, waiting, failures, isSlow, dueMs: nowMs + waitMs };
     this.#memories.set(name, next);
-    return memory.waiting === undefined ? next : { ...next, dueMs: Math.min(next.dueMs, Math.max(memory.waiting.untilMs, nowMs)) };
+    return waiting === undefined ? next : { ...next, dueMs: Math.min(next.dueMs, Math.max(waiting.untilMs, nowMs)) };
   }
 }

@@ -22,6 +22,8 @@ export interface RepositoryAccess {
 export interface RunOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly isLocal: boolean;
+  /** It writes files: within the limit of one fetch. */
+  readonly isWriting: boolean;
   readonly input: string;
   readonly maxOutputBytes: number;
 }
@@ -67,7 +69,7 @@ export class GitCommands {
   async run(access: RepositoryAccess, args: readonly string[], options: Partial<RunOptions>): Promise<GitResult> {
     const { clock, limits } = this.#options;
     const { maxErrorBytes, maxFetchBytes, localTimeoutMs } = limits;
-    const { env = {}, isLocal = false, input, maxOutputBytes = maxErrorBytes } = options;
+    const { env = {}, isLocal = false, isWriting = false, input, maxOutputBytes = maxErrorBytes } = options;
     const home = await this.#homeDirectory();
     return runGit({
       args,
@@ -76,7 +78,7 @@ export class GitCommands {
       timeoutMs: isLocal ? Math.max(localTimeoutMs, access.timeoutMs) : access.timeoutMs,
       maxOutputBytes: Math.max(maxOutputBytes, 65_536),
       maxErrorBytes,
-      maxWriteBytes: maxFetchBytes,
+      ...(isWriting ? { maxWriteBytes: maxFetchBytes } : {}),
       cwd: home,
       ...(input === undefined ? {} : { input }),
       ...(access.signal === undefined ? {} : { signal: access.signal }),

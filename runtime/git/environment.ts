@@ -43,6 +43,7 @@ export const baseEnvironment = (home: string): Record<string, string> => ({
   XDG_CONFIG_HOME: home,
   LC_ALL: 'C',
   GIT_CONFIG_NOSYSTEM: '1',
+  GIT_DEFAULT_REF_FORMAT: 'files',
   GIT_CONFIG_GLOBAL: join(home, 'gitconfig'),
   GIT_TERMINAL_PROMPT: '0',
   GIT_LFS_SKIP_SMUDGE: '1',

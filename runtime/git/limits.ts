@@ -8,6 +8,8 @@ export const gitLimits = {
   mirrorIdleMs: 7 * 86_400_000,
   /** Bytes that ls-remote and ls-tree may print: some 100,000 refs or files. */
   maxListingBytes: 16 * 2 ** 20,
+  /** What ls-remote may take, however long the rest may: who polls a repository that hangs holds others up. */
+  listingTimeoutMs: 30_000,
   /** Files below the path that are read at one time, their size each and together. */
   maxFiles: 10_000,
   maxFileBytes: 2 ** 20,

@@ -1,6 +1,6 @@
 /** The mirrors as they lie on disk: one for each address and credential, used by one at a time, dropped when nobody wants them any more. */
 import { createHash } from 'node:crypto';
-import { readdir, rm, stat, utimes } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.js';
 import type { RepositoryAccess } from './commands.js';
@@ -57,6 +57,15 @@ export const isMade = (mirror: string): Promise<boolean> =>
     () => true,
     () => false,
   );
+
+/** Where a mirror keeps what it fetched. */
+export const refOf = (hash: string): string => `refs/flotilla/${hash}`;
+
+/** Whether fetches of all of these came to their end: git writes the ref once everything that it leads to is here. */
+export async function holds(mirror: string, hashes: readonly string[]): Promise<boolean> {
+  const refs = await Promise.all(hashes.map((hash) => readFile(join(mirror, refOf(hash)), 'utf8').catch(() => '')));
+  return refs.every((text, at) => text.trim() === hashes[at]);
+}
 
 /** Removes packs that were not finished; resolves with the size of the largest. */
 export async function removeUnfinished(mirror: string): Promise<number> {

@@ -10,9 +10,9 @@ import { GitCommands, type RepositoryAccess } from './commands.js';
 import type { SecretData } from './credentials.js';
 import { addressOf } from './file-roots.js';
 import { type GitLimits, gitLimits } from './limits.js';
-import { isMade, Mirrors, removeUnfinished, sizeOf } from './mirrors.js';
+import { holds, isMade, Mirrors, refOf, removeUnfinished, sizeOf } from './mirrors.js';
 import { patternsFor, pick, type Revision, type WantedRef } from './refs.js';
-import { GitError } from './run.js';
+import { GitError, gitFailure } from './run.js';
 import { importKey, isSigned, isTagSigned, signerOf, signingKeys, tagNameOf, verificationFiles } from './signatures.js';
 import { parseBlobs, parseListing, type TreeFile } from './tree.js';
 
@@ -70,8 +70,10 @@ class MirroredRepositories implements Repositories {
   async resolve(access: RepositoryAccess, wanted: WantedRef): Promise<Revision> {
     if (wanted.commit !== undefined) return { commit: wanted.commit, name: '' };
     const address = await addressOf(access.url, this.#options.fileRoots);
-    const { stdout } = await this.#git.remote(access, ['ls-remote', '--symref', '--', address, ...patternsFor(wanted)], {
-      maxOutputBytes: this.#limits.maxListingBytes,
+    const { maxListingBytes, listingTimeoutMs } = this.#limits;
+    const quick = { ...access, timeoutMs: Math.min(access.timeoutMs, listingTimeoutMs) };
+    const { stdout } = await this.#git.remote(quick, ['ls-remote', '--symref', '--', address, ...patternsFor(wanted)], {
+      maxOutputBytes: maxListingBytes,
     });
     const found = pick(wanted, stdout.toString('utf8'));
     if ('problem' in found) throw new GitError('not-found', found.problem);
@@ -81,7 +83,7 @@ class MirroredRepositories implements Repositories {
   fetch(access: RepositoryAccess, commit: string, tag?: string): Promise<void> {
     return this.#mirrors.inTurn(access, async (mirror) => {
       const wanted = tag === undefined ? [commit] : [commit, tag];
-      if (await this.#has(access, mirror, wanted)) return this.#mirrors.touch(mirror);
+      if (await holds(mirror, wanted)) return this.#mirrors.touch(mirror);
       if ((await sizeOf(mirror)) > this.#limits.maxMirrorBytes) await rm(mirror, { recursive: true, force: true });
       await this.#initialised(access, mirror);
       await this.#mirrors.touch(mirror);
@@ -96,12 +98,12 @@ class MirroredRepositories implements Repositories {
         '--no-recurse-submodules',
         '--force',
       ];
-      // The refs keep what came, and tells the next fetch what is here already.
+      // The refs keep what came, and tell the next fetch what is here already.
       try {
         await this.#git.remote(
           access,
-          [`--git-dir=${mirror}`, ...words, '--', address, ...wanted.map((hash) => `${hash}:refs/flotilla/${hash}`)],
-          {},
+          [`--git-dir=${mirror}`, ...words, '--', address, ...wanted.map((hash) => `${hash}:${refOf(hash)}`)],
+          { isWriting: true },
         );
       } catch (error) {
         // What a git that was ended had received by then lies about under a name of its own.
@@ -109,24 +111,21 @@ class MirroredRepositories implements Repositories {
         if (received < this.#limits.maxFetchBytes - 4_096 || !(error instanceof GitError)) throw error;
         throw new GitError('too-large', `the repository sends more than ${this.#limits.maxFetchBytes} bytes for one commit`);
       }
-      if (!(await this.#has(access, mirror, wanted))) throw new GitError('failed', `git fetched commit ${commit}, and it is not there`);
+      if (!(await holds(mirror, wanted))) throw new GitError('failed', `git fetched commit ${commit}, and it is not there`);
     });
   }
 
   tree(access: RepositoryAccess, commit: string, path: readonly string[]): Promise<Tree | undefined> {
     return this.#mirrors.inTurn(access, async (mirror) => {
-      if (path.length > 0 && !(await this.#isDirectory(access, mirror, commit, path))) return undefined;
       const root = path.length === 0 ? commit : `${commit}:${path.join('/')}`;
-      const { stdout } = await this.#git.local(
-        access,
-        mirror,
-        ['ls-tree', '-r', '-l', '-z', '--full-tree', root],
-        'the files could not be listed',
-        {
-          maxOutputBytes: this.#limits.maxListingBytes,
-        },
-      );
-      return { files: parseListing(stdout), read: (files) => this.#read(access, files) };
+      const words = ['ls-tree', '-r', '-l', '-z', '--full-tree', root];
+      const listed = await this.#git.run(access, [`--git-dir=${mirror}`, ...words], {
+        isLocal: true,
+        maxOutputBytes: this.#limits.maxListingBytes,
+      });
+      if (listed.code === 0) return { files: parseListing(listed.stdout), read: (files) => this.#read(access, files) };
+      if (path.length > 0 && !(await this.#isDirectory(access, mirror, commit, path))) return undefined;
+      return this.#lost(mirror, gitFailure('the files could not be listed', listed));
     });
   }
 
@@ -164,7 +163,7 @@ class MirroredRepositories implements Repositories {
       for (const file of gpgKeys) {
         await importKey(file, env.GNUPGHOME ?? directory, this.#options.clock, this.#limits, access.signal);
       }
-      const checked = await this.#git.run(access, [`--git-dir=${mirror}`, ...args], { env, isLocal: true });
+      const checked = await this.#git.run(access, [`--git-dir=${mirror}`, ...args], { env, isLocal: true, isWriting: true });
       const signer = checked.code === 0 ? signerOf(checked.stderr) : undefined;
       if (signer !== undefined) return signer;
       throw new GitError('refused', `${what} is signed, but by none of the keys that spec.verify names`);
@@ -190,27 +189,25 @@ class MirroredRepositories implements Repositories {
         input: `${files.map(({ blob }) => blob).join('\n')}\n`,
         maxOutputBytes: bytes + files.length * 128,
       });
-      return parseBlobs(stdout, files.length);
+      try {
+        return parseBlobs(stdout, files.length);
+      } catch (error) {
+        return this.#lost(mirror, new GitError('failed', `the files could not be read: ${(error as Error).message}`));
+      }
     });
   }
 
-  async #has(access: RepositoryAccess, mirror: string, hashes: readonly string[]): Promise<boolean> {
-    if (!(await isMade(mirror))) return false;
-    for (const hash of hashes) {
-      const { code } = await this.#git.run(access, [`--git-dir=${mirror}`, 'cat-file', '-e', `${hash}^{commit}`], { isLocal: true });
-      if (code !== 0) return false;
-    }
-    return true;
+  /** What was fetched whole cannot be read: a disk that lost something, say. The next fetch begins anew. */
+  async #lost(mirror: string, error: GitError): Promise<never> {
+    await rm(mirror, { recursive: true, force: true });
+    throw error;
   }
 
   async #isDirectory(access: RepositoryAccess, mirror: string, commit: string, path: readonly string[]): Promise<boolean> {
-    const { stdout } = await this.#git.local(
-      access,
-      mirror,
-      ['--literal-pathspecs', 'ls-tree', '-z', '--full-tree', commit, '--', path.join('/')],
-      'the path could not be looked up',
-    );
-    const entry = stdout.toString('utf8');
+    const words = ['--literal-pathspecs', 'ls-tree', '-z', '--full-tree', commit, '--', path.join('/')];
+    const looked = await this.#git.run(access, [`--git-dir=${mirror}`, ...words], { isLocal: true });
+    if (looked.code !== 0) return this.#lost(mirror, gitFailure('the path could not be looked up', looked));
+    const entry = looked.stdout.toString('utf8');
     if (entry.startsWith('040000 tree')) return true;
     if (entry === '') return false;
     const what = entry.startsWith('120000')
@@ -226,6 +223,8 @@ class MirroredRepositories implements Repositories {
     await this.#mirrors.dropIdle();
     await rm(mirror, { recursive: true, force: true });
     await mkdir(mirror, { recursive: true, mode: 0o700 });
-    await this.#git.local(access, mirror, ['init', '--quiet', '--bare', '--template='], 'the mirror could not be made');
+    await this.#git.local(access, mirror, ['init', '--quiet', '--bare', '--template='], 'the mirror could not be made', {
+      isWriting: true,
+    });
   }
 }

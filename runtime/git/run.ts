@@ -29,8 +29,8 @@ export interface GitRun {
   readonly timeoutMs: number;
   readonly maxOutputBytes: number;
   readonly maxErrorBytes: number;
-  /** Bytes of a file that it may write. */
-  readonly maxWriteBytes: number;
+  /** Bytes of a file that it may write; absent: it has no reason to write any. */
+  readonly maxWriteBytes?: number;
   readonly input?: string;
   readonly cwd?: string;
   readonly signal?: AbortSignal;
@@ -50,9 +50,8 @@ export function runGit(run: GitRun): Promise<GitResult> {
   const { program = 'git', args, env, clock, timeoutMs, maxOutputBytes, maxErrorBytes, maxWriteBytes, input, cwd, signal } = run;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
-    // The limit is the kernel's: index-pack writes what it is sent, and nobody else counts.
-    const words = ['-c', 'ulimit -f "$1" && shift && exec "$@"', 'sh', String(Math.ceil(maxWriteBytes / blockBytes)), program, ...args];
-    const child = spawn('/bin/sh', words, { env, detached: true, stdio: ['pipe', 'pipe', 'pipe'], ...(cwd === undefined ? {} : { cwd }) });
+    const [file, ...words] = maxWriteBytes === undefined ? [program, ...args] : limited(maxWriteBytes, program, args);
+    const child = spawn(file, words, { env, detached: true, stdio: ['pipe', 'pipe', 'pipe'], ...(cwd === undefined ? {} : { cwd }) });
     const output: Buffer[] = [];
     let outputBytes = 0;
     let errors = '';
@@ -100,6 +99,12 @@ export function runGit(run: GitRun): Promise<GitResult> {
     });
   });
 }
+
+/** The limit is the kernel's: index-pack writes what it is sent, and nobody else counts. */
+const limited = (maxWriteBytes: number, program: string, args: readonly string[]): [string, ...string[]] => {
+  const blocks = String(Math.ceil(maxWriteBytes / blockBytes));
+  return ['/bin/sh', '-c', 'ulimit -f "$1" && shift && exec "$@"', 'sh', blocks, program, ...args];
+};
 
 const faults: readonly (readonly [RegExp, GitFault])[] = [
   [

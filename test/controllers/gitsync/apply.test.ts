@@ -21,8 +21,11 @@ test('what somebody writes just after the apply is not taken for what the apply 
   } as ObjectDoor;
   const document = { kind: kindByPlural('units')!, object: unit('a.service'), file: 'a.yaml' };
   const plan: SyncPlan = { apply: [[document]], inventory: [], conflicts: [], blocked: [], prune: [], release: [], held: [] };
-  const { revisions } = await carryOut(plan, 'prod', { door: raced, cache });
-  assert.deepEqual([...revisions], [['unit/a.service', own]]);
+  const { written } = await carryOut(plan, 'prod', { door: raced, cache });
+  assert.deepEqual(
+    [...written].map(([id, { revision }]) => [id, revision]),
+    [['unit/a.service', own]],
+  );
   assert.notEqual(cache.object('units', 'a.service')!.modRevision, own);
 });
 
@@ -64,12 +67,40 @@ for (const { what, before } of [
     const owner: string | undefined = cache.object('units', 'a.service')?.value.metadata.labels?.[gitSyncLabel];
     assert.ok(owner === 'one' || owner === 'two');
     assert.equal((cache.joined('units', 'a.service')!.spec as { content: string }).content, content(`/bin/${owner}`));
-    for (const [at, { created, changed, conflicts, failures, revisions }] of outcomes.entries()) {
+    for (const [at, { created, changed, conflicts, failures, written }] of outcomes.entries()) {
       const isOwner: boolean = names[at] === owner;
       assert.deepEqual([...created, ...changed], isOwner ? ['unit/a.service'] : []);
       assert.deepEqual(conflicts, isOwner ? [] : [{ id: 'unit/a.service', owner }]);
-      assert.equal(revisions.has('unit/a.service'), isOwner);
+      assert.equal(written.has('unit/a.service'), isOwner);
       assert.deepEqual(failures, []);
     }
   });
 }
+
+test('what neither the repository nor anybody else has changed is not written again, nor asked about', async (t) => {
+  const { door, cache } = await openServer(t);
+  const applied: string[] = [];
+  const watched = {
+    apply(...given: Parameters<ObjectDoor['apply']>) {
+      applied.push(given[1]);
+      return door.apply(...given);
+    },
+  } as ObjectDoor;
+  const planOf = (texts: Record<string, string>): SyncPlan => {
+    const documents = Object.entries(texts).map(([name, text]) => ({
+      kind: kindByPlural('units')!,
+      object: unit(name, { content: content(text) }),
+      file: name,
+    }));
+    return { apply: [documents], inventory: [], conflicts: [], blocked: [], prune: [], release: [], held: [] };
+  };
+  const texts = { 'a.service': '/bin/a', 'b.service': '/bin/b', 'c.service': '/bin/c' };
+  const first = await carryOut(planOf(texts), 'prod', { door: watched, cache });
+  applied.length = 0;
+  await door.patch('units', 'b.service', { type: 'merge', body: { spec: { content: content('/bin/drift') } } }, as('somebody'));
+  const second = await carryOut(planOf({ ...texts, 'c.service': '/bin/new' }), 'prod', { door: watched, cache, known: first.written });
+  assert.deepEqual(applied, ['b.service', 'c.service']);
+  assert.deepEqual([second.changed, second.unchanged], [['unit/b.service', 'unit/c.service'], 1]);
+  const third = await carryOut(planOf({ ...texts, 'c.service': '/bin/new' }), 'prod', { door: watched, cache, known: second.written });
+  assert.deepEqual([applied.length, third.unchanged], [2, 3]);
+});

@@ -10,7 +10,7 @@ import type { GitSync, GitSyncSpec } from '../../../api/resources/gitsync.js';
 import { gitSyncMetrics } from '../../../controllers/gitsync/metrics.js';
 import { runGitSyncs } from '../../../controllers/gitsync/reconcile.js';
 import { systemClock } from '../../../runtime/clock.js';
-import { openRepositories } from '../../../runtime/git/repositories.js';
+import { openRepositories, type Repositories } from '../../../runtime/git/repositories.js';
 import { silentLogger } from '../../../runtime/log.js';
 import { createMetrics } from '../../../runtime/metrics.js';
 import { as, keys, openServer, type Server } from '../../api/objects/door-rig.js';
@@ -26,6 +26,8 @@ export class SyncRig {
   readonly secrets = new Map<string, ReadonlyMap<string, Buffer>>();
   readonly metrics = createMetrics({ component: 'server', version: '0', process: false });
   isCautious = false;
+  /** Revisions whose files were listed. */
+  treesRead = 0;
   #asked = 0;
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
@@ -68,13 +70,27 @@ export class SyncRig {
       random: () => 0.5,
       log: silentLogger,
       events: { record: ({ kind, name }, _type, reason, message) => void this.events.push({ about: `${kind}/${name}`, reason, message }) },
-      repositories: openRepositories({ directory: this.gitDirectory, fileRoots: undefined, clock: systemClock, log: silentLogger }),
+      repositories: this.#counted(
+        openRepositories({ directory: this.gitDirectory, fileRoots: undefined, clock: systemClock, log: silentLogger }),
+      ),
       readSecret: async (name) => this.secrets.get(name),
       isCautious: () => this.isCautious,
       metrics: gitSyncMetrics(this.metrics, cache, systemClock),
       queueMetrics: this.metrics,
       signal: this.#stop.signal,
     });
+  }
+
+  #counted(repositories: Repositories): Repositories {
+    return {
+      resolve: (...given) => repositories.resolve(...given),
+      fetch: (...given) => repositories.fetch(...given),
+      signer: (...given) => repositories.signer(...given),
+      tree: (...given) => {
+        this.treesRead++;
+        return repositories.tree(...given);
+      },
+    };
   }
 
   /** What the leader knew of it is gone from the store. */

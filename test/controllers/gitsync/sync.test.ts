@@ -36,7 +36,9 @@ test('a sync that finds nothing new writes only that it was asked for', async (t
   await rig.apply('prod', { url: repository.url });
   await rig.until('applied', () => rig.reason('prod') === 'Applied');
   const [own, before] = [rig.server.cache.object('units', 'web.service')?.modRevision, rig.get('prod')?.status?.lastChange];
+  const read = rig.treesRead;
   await rig.sync('prod');
+  assert.equal(rig.treesRead, read);
   assert.equal(rig.server.cache.object('units', 'web.service')?.modRevision, own);
   assert.deepEqual(rig.get('prod')?.status?.lastChange, before);
 });
@@ -102,6 +104,31 @@ test('mode detect reports what differs and changes nothing', async (t) => {
   await rig.until('applied', () => rig.reason('prod') === 'Applied');
   await rig.apply('prod', { url: repository.url, mode: 'detect' });
   await rig.until('in sync', () => rig.reason('prod') === 'InSync');
+});
+
+test('mode detect reads a revision once, and looks again when the cluster or the repository has changed', async (t) => {
+  const rig = await SyncRig.start(t);
+  const repository = new GitRepository(t);
+  repository.write('a.service', unitFile()).write('b.service', unitFile()).commit();
+  await rig.server.door.create('units', unit('a.service', { desiredState: 'launched', content: unitFile() }), as('by-hand'));
+  await rig.apply('prod', { url: repository.url, mode: 'detect' });
+  await rig.until('looked at', () => rig.reason('prod') === 'OutOfSync');
+  const message = rig.message('prod');
+  assert.match(message, /1 created, 1 changed if it were applied/);
+  assert.equal(rig.treesRead, 1);
+  assert.equal(await rig.sync('prod'), 'OutOfSync');
+  assert.deepEqual([rig.treesRead, rig.message('prod')], [1, message]);
+
+  await rig.server.door.create('units', unit('b.service', { content: unitFile('/bin/other') }), as('by-hand'));
+  assert.equal(await rig.sync('prod'), 'OutOfSync');
+  assert.match(rig.message('prod'), /2 changed if it were applied/);
+  await rig.server.door.remove('units', 'a.service', {}, as('by-hand'));
+  assert.equal(await rig.sync('prod'), 'OutOfSync');
+  assert.match(rig.message('prod'), /1 created, 1 changed if it were applied/);
+  repository.remove('a.service').commit();
+  assert.equal(await rig.sync('prod'), 'OutOfSync');
+  assert.match(rig.message('prod'), /: 1 changed if it were applied/);
+  assert.equal(rig.treesRead, 4);
 });
 
 test('invariant 13: many deletions, and an empty path, wait for one consent that names the revision', async (t) => {

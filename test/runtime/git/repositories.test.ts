@@ -188,6 +188,9 @@ test('a git that hangs is ended with all that it started', async (t) => {
   t.after(() => server.close());
   const { port } = server.address() as { port: number };
   await fails(repositories.resolve(access(`http://127.0.0.1:${port}/x.git`, { timeoutMs: 500 }), {}), 'timeout', /longer than 0\.5 s/);
+  // Asking what there is has a limit of its own, however long the rest may take.
+  const hasty = open(t, { listingTimeoutMs: 300 }).repositories;
+  await fails(hasty.resolve(access(`http://127.0.0.1:${port}/x.git`), {}), 'timeout', /longer than 0\.3 s/);
   const stop = new AbortController();
   const asked = repositories.resolve(access(`http://127.0.0.1:${port}/x.git`, { signal: stop.signal }), {});
   setTimeout(() => stop.abort(new Error('stop')), 200);
@@ -238,4 +241,19 @@ test('no secret is left behind, and git itself never sees one as an argument', a
     [],
   );
   assert.equal(statSync(seen).isFile(), true);
+});
+
+test('a mirror whose disk lost something is said to be unreadable, and made anew by the next fetch', async (t) => {
+  const { at, repositories } = open(t);
+  const repository = new GitRepository(t);
+  const commit = repository.write('prod/web.service', unitFile()).commit();
+  const of = access(repository.url);
+  for (const path of [[], ['prod']]) {
+    await repositories.fetch(of, commit);
+    const [mirror] = readdirSync(join(at, 'mirrors'));
+    rmSync(join(at, 'mirrors', mirror!, 'objects/pack'), { recursive: true });
+    await assert.rejects(repositories.tree(of, commit, path), GitError);
+    await repositories.fetch(of, commit);
+    assert.equal((await repositories.tree(of, commit, path))?.files.length, 1);
+  }
 });
