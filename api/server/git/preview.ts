@@ -1,7 +1,7 @@
 /** `GET …/gitsyncs/NAME/preview`: what the next sync would do, asked of whichever server is near. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { sendJson } from './reads.js';
-import type { Route } from './routes.js';
+import { sendJson } from '../reads.js';
+import type { Route } from '../routes.js';
 
 export interface PreviewedObject {
   readonly kind: string;
