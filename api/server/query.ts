@@ -3,9 +3,16 @@ import type { FastifyRequest } from 'fastify';
 import { StatusError } from '../resources/errors.js';
 import type { IncludeObject } from './negotiation.js';
 
+const queries = new WeakMap<FastifyRequest, URLSearchParams>();
+
+/** Read once for each request, however many ask; for reading only. */
 export function queryOf(request: FastifyRequest): URLSearchParams {
+  const known = queries.get(request);
+  if (known !== undefined) return known;
   const start = request.url.indexOf('?');
-  return new URLSearchParams(start === -1 ? '' : request.url.slice(start + 1));
+  const query = new URLSearchParams(start === -1 ? '' : request.url.slice(start + 1));
+  queries.set(request, query);
+  return query;
 }
 
 const invalid = (parameter: string, message: string): StatusError =>

@@ -145,11 +145,11 @@ export class GroupCommit {
     waiting.reject(reason);
   }
 
-  /** In a microtask, so that callers of the same moment travel together. */
+  /** At the end of this turn of the event loop, so that all who were heard in it travel together, each from a connection of its own. */
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
+    setImmediate(() => {
       this.#scheduled = false;
       while (this.#waiting.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#start(this.#takeBatch());
       this.#sweepLater();

@@ -21,8 +21,8 @@ export class FieldSet {
     readonly children: ReadonlyMap<PathElement, FieldSet>,
   ) {}
 
-  /** Keeps the two invariants: no empty child, one value for "nothing". */
-  private static of(members: ReadonlySet<PathElement>, children: ReadonlyMap<PathElement, FieldSet>): FieldSet {
+  /** Keeps the two invariants: no empty child (`children` may have none), one value for "nothing". */
+  static of(members: ReadonlySet<PathElement>, children: ReadonlyMap<PathElement, FieldSet>): FieldSet {
     return members.size === 0 && children.size === 0 ? FieldSet.empty : new FieldSet(members, children);
   }
 

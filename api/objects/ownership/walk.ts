@@ -46,22 +46,22 @@ export function itemElement(type: FieldType & { shape: 'list' }, item: unknown):
 const isEmptyParts = (parts: ReadonlyMap<PathElement, Part> | undefined) => parts === undefined || parts.size === 0;
 
 /** Every path that a configuration speaks about: its leaves, empty containers, and the keys and items that maps and lists gain by it. */
-export const fieldsOf = (type: FieldType, value: unknown): FieldSet =>
-  FieldSet.build((insert) => {
-    const visit = (part: Part, path: readonly PathElement[]) => {
-      const parts = partsOf(part.type, part.value);
-      if (parts === undefined) return insert(path);
-      for (const [element, below] of parts) {
-        const at = [...path, element];
-        // A field that the schema names exists by itself; a key of a map or an item of a list exists because someone put it there.
-        const exists = part.type.shape === 'struct' && !isEmptyParts(partsOf(below.type, below.value));
-        if (!exists) insert(at);
-        visit(below, at);
-      }
-    };
-    const parts = partsOf(type, value);
-    if (parts !== undefined) visit({ type, value }, []);
-  });
+export function fieldsOf(type: FieldType, value: unknown): FieldSet {
+  const parts = partsOf(type, value);
+  return parts === undefined ? FieldSet.empty : fieldsIn(type, parts);
+}
+
+function fieldsIn(type: FieldType, parts: ReadonlyMap<PathElement, Part>): FieldSet {
+  const members = new Set<PathElement>();
+  const children = new Map<PathElement, FieldSet>();
+  for (const [element, { type: below, value }] of parts) {
+    const inner = partsOf(below, value);
+    // A field that the schema names exists by itself; a key of a map or an item of a list exists because someone put it there.
+    if (type.shape !== 'struct' || isEmptyParts(inner)) members.add(element);
+    if (inner !== undefined && inner.size > 0) children.set(element, fieldsIn(below, inner));
+  }
+  return FieldSet.of(members, children);
+}
 
 export interface Difference {
   readonly added: FieldSet;
@@ -99,6 +99,7 @@ export function compare(type: FieldType, before: unknown, after: unknown): Diffe
 
 /** Where a list that is a set or has keys names one item twice: the path of the second one, as `spec.taints[1]`. */
 export function* duplicates(type: FieldType, value: unknown, path = ''): Generator<{ path: string; item: unknown }> {
+  if (!holdsKeyedLists(type)) return;
   if (type.shape === 'list' && Array.isArray(value)) {
     const seen = new Set<PathElement>();
     for (const [index, item] of (value as unknown[]).entries()) {
@@ -115,5 +116,29 @@ export function* duplicates(type: FieldType, value: unknown, path = ''): Generat
       const below = type.shape === 'map' ? type.values : type.fields.get(name);
       if (below !== undefined) yield* duplicates(below, item, path === '' ? name : `${path}.${name}`);
     }
+  }
+}
+
+const keyedLists = new WeakMap<FieldType, boolean>();
+
+/** Whether anything of this type can hold a list whose items are told apart: most fields of most kinds cannot, and need no look. */
+function holdsKeyedLists(type: FieldType): boolean {
+  const known = keyedLists.get(type);
+  if (known !== undefined) return known;
+  const holds = looksForKeyedLists(type);
+  keyedLists.set(type, holds);
+  return holds;
+}
+
+function looksForKeyedLists(type: FieldType): boolean {
+  switch (type.shape) {
+    case 'list':
+      return type.type !== 'atomic' || holdsKeyedLists(type.items);
+    case 'map':
+      return holdsKeyedLists(type.values);
+    case 'struct':
+      return [...type.fields.values()].some(holdsKeyedLists);
+    case 'value':
+      return false;
   }
 }

@@ -96,8 +96,26 @@ function firstNonSpace(line: string): number {
   return index;
 }
 
+/**
+ * One write asks for the same text again and again: its rules, its placement, its spelling, the scheduler. What was read lately is kept;
+ * long texts, which are rare, are read anew.
+ */
+const keptTexts = 512;
+const longestKept = 4_096;
+const lately = new Map<string, UnitFile>();
+
 /** @throws UnitFileError, and nothing else. Time is linear in the length of the text. */
 export function parseUnitFile(text: string): UnitFile {
+  const known = lately.get(text);
+  if (known !== undefined) return known;
+  const file = readUnitFile(text);
+  if (text.length > longestKept) return file;
+  lately.set(text, file);
+  if (lately.size > keptTexts) lately.delete(lately.keys().next().value!);
+  return file;
+}
+
+function readUnitFile(text: string): UnitFile {
   if (text.length > maxUnitFileLength) {
     throw new UnitFileError([
       { line: 1, message: `a unit file can have at most ${maxUnitFileLength} characters, this one has ${text.length}` },

@@ -102,6 +102,7 @@ describe('SEMANTICS 4: what travels together', () => {
     }
     assert.deepEqual(sent.map(keysOf), [['k0'], ['k1'], ['k2'], ['k3']]);
     await sent[2]?.apply();
+    await settle();
     assert.deepEqual(keysOf(sent[4] as Sent), ['k4', 'k5', 'k6', 'k7', 'k8', 'k9']);
   });
 
