@@ -4,21 +4,28 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { ObjectDoor } from '../../../api/objects/ports.js';
 import { reconcileRequestedAnnotation } from '../../../api/resources/annotations.js';
 import { conditionOf } from '../../../api/resources/conditions.js';
 import type { GitSync, GitSyncSpec } from '../../../api/resources/gitsync.js';
 import { gitSyncMetrics } from '../../../controllers/gitsync/metrics.js';
 import { runGitSyncs } from '../../../controllers/gitsync/reconcile.js';
-import { systemClock } from '../../../runtime/clock.js';
+import { type Clock, systemClock } from '../../../runtime/clock.js';
 import { openRepositories, type Repositories } from '../../../runtime/git/repositories.js';
 import { silentLogger } from '../../../runtime/log.js';
 import { createMetrics } from '../../../runtime/metrics.js';
+import { Fenced } from '../../../runtime/store/store.js';
 import { as, keys, openServer, type Server } from '../../api/objects/door-rig.js';
 
 export interface Said {
   readonly about: string;
   readonly reason: string;
   readonly message: string;
+}
+
+export interface SyncPorts {
+  readonly clock: Clock;
+  readonly repositories: Repositories;
 }
 
 export class SyncRig {
@@ -28,6 +35,8 @@ export class SyncRig {
   isCautious = false;
   /** Revisions whose files were listed. */
   treesRead = 0;
+  /** Called for each object that a sync is about to apply. */
+  beforeApply: (name: string) => Promise<void> | void = () => {};
   #asked = 0;
   #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
@@ -35,11 +44,12 @@ export class SyncRig {
   private constructor(
     readonly server: Server,
     readonly gitDirectory: string,
+    private readonly ports: Partial<SyncPorts>,
   ) {}
 
-  static async start(t: TestContext): Promise<SyncRig> {
+  static async start(t: TestContext, ports: Partial<SyncPorts> = {}): Promise<SyncRig> {
     const directory = mkdtempSync(join(tmpdir(), 'flotilla-git-'));
-    const rig = new SyncRig(await openServer(t), directory);
+    const rig = new SyncRig(await openServer(t), directory, ports);
     t.after(async () => {
       await rig.stop();
       rmSync(directory, { recursive: true, force: true });
@@ -51,11 +61,10 @@ export class SyncRig {
   /** A new leadership, which remembers nothing of the one before. */
   async lead(): Promise<void> {
     await this.stop();
-    const { store, cache, door } = this.server;
+    const { store, cache } = this.server;
+    const { clock = systemClock } = this.ports;
     this.#stop = new AbortController();
-    const before = (await store.get(keys.leader)).entry?.modRevision ?? 0;
-    if (before !== 0)
-      await store.commit({ compares: [{ key: keys.leader, modRevision: before }], operations: [{ do: 'delete', key: keys.leader }] });
+    await this.depose();
     const outcome = await store.commit({
       compares: [{ key: keys.leader, modRevision: 0 }],
       operations: [{ do: 'put', key: keys.leader, value: '{}' }],
@@ -64,21 +73,46 @@ export class SyncRig {
     this.#running = runGitSyncs({
       store,
       cache,
-      door,
+      door: this.#watchedDoor(),
       fence: { key: keys.leader, createRevision: outcome.revision },
-      clock: systemClock,
+      clock,
       random: () => 0.5,
       log: silentLogger,
       events: { record: ({ kind, name }, _type, reason, message) => void this.events.push({ about: `${kind}/${name}`, reason, message }) },
       repositories: this.#counted(
-        openRepositories({ directory: this.gitDirectory, fileRoots: undefined, clock: systemClock, log: silentLogger }),
+        this.ports.repositories ??
+          openRepositories({ directory: this.gitDirectory, fileRoots: undefined, clock: systemClock, log: silentLogger }),
       ),
       readSecret: async (name) => this.secrets.get(name),
       isCautious: () => this.isCautious,
-      metrics: gitSyncMetrics(this.metrics, cache, systemClock),
+      metrics: gitSyncMetrics(this.metrics, cache, clock),
       queueMetrics: this.metrics,
       signal: this.#stop.signal,
+    }).catch((error: unknown) => {
+      if (!(error instanceof Fenced)) throw error;
     });
+  }
+
+  /** Somebody else may lead from now on: nothing that this leader writes is taken any more. */
+  async depose(): Promise<void> {
+    const { store } = this.server;
+    const modRevision = (await store.get(keys.leader)).entry?.modRevision;
+    if (modRevision === undefined) return;
+    await store.commit({ compares: [{ key: keys.leader, modRevision }], operations: [{ do: 'delete', key: keys.leader }] });
+  }
+
+  #watchedDoor(): ObjectDoor {
+    const { door } = this.server;
+    return {
+      create: (...given) => door.create(...given),
+      update: (...given) => door.update(...given),
+      patch: (...given) => door.patch(...given),
+      remove: (...given) => door.remove(...given),
+      apply: async (...given) => {
+        await this.beforeApply(given[1]);
+        return door.apply(...given);
+      },
+    };
   }
 
   #counted(repositories: Repositories): Repositories {
