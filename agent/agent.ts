@@ -157,6 +157,10 @@ export class Agent implements StreamHandler {
     this.#outputs = new UnitOutputs({
       identity: () => this.#member,
       isAssigned: (unit) => this.#convergence.desired(unit) !== undefined,
+      runOf: (unit) => {
+        const { run, seen } = this.#convergence.observations.get(unit) ?? {};
+        return { invocationID: run?.invocationID, isRestarting: seen?.sub.startsWith('auto-restart') ?? false };
+      },
       isUserManager: parts.isUserManager,
       log,
     });

@@ -8,6 +8,7 @@ import WebSocket from 'ws';
 import { exitClose, type FromServer, maxOutputsPerMachine, outputClose } from '../api/resources/protocol.js';
 import { defaultJournalFormat } from '../api/resources/unit-output.js';
 import type { Logger } from '../runtime/log.js';
+import { invocationsOf, type RunNow, runBefore } from './previous-run.js';
 import { type TlsIdentity, tlsOptions, webSocketUrl } from './stream.js';
 
 type OpenLogs = Extract<FromServer, { type: 'open-logs' }>;
@@ -18,6 +19,7 @@ export interface OutputOptions {
   readonly identity: () => TlsIdentity;
   /** Whether the unit is assigned here: nothing is shown of any other. */
   readonly isAssigned: (unit: string) => boolean;
+  readonly runOf: (unit: string) => RunNow;
   /** The user manager's units are another manager's, and in another place of the journal. */
   readonly isUserManager: boolean;
   readonly log: Logger;
@@ -32,8 +34,9 @@ const connectTimeoutMs = 5_000;
 
 /** Every user-given word is the tail of an argument that begins with its option, so none can become an option. */
 export const journalArguments = (
-  { unit, lines, follow, since, output }: Omit<OpenLogs, 'type' | 'request'>,
+  { unit, lines, follow, since, output, field }: Omit<OpenLogs, 'type' | 'request'>,
   isUserManager: boolean,
+  invocationID?: string,
 ): string[] => [
   `--output=${output ?? defaultJournalFormat}`,
   '--no-pager',
@@ -41,7 +44,13 @@ export const journalArguments = (
   `--lines=${lines}`,
   ...(follow ? ['--follow'] : []),
   ...(since === undefined ? [] : [`--since=${since}`]),
-  ...(isUserManager ? ['--user', `--user-unit=${unit}`] : [`--unit=${unit}`]),
+  ...(field === undefined ? [] : [`--output-fields=${field}`, '--all']),
+  ...(isUserManager
+    ? ['--user', `--user-unit=${unit}`]
+    : invocationID === undefined
+      ? [`--unit=${unit}`]
+      : // What the unit wrote, and what systemd wrote of it.
+        [`_SYSTEMD_INVOCATION_ID=${invocationID}`, '+', '_PID=1', `INVOCATION_ID=${invocationID}`]),
 ];
 
 export const statusArguments = (unit: string, isUserManager: boolean): string[] => [
@@ -61,9 +70,9 @@ interface Showing {
   readonly speaksByExitCode: boolean;
 }
 
-const showingOf = (message: OpenOutput, isUserManager: boolean): Showing =>
+const showingOf = (message: OpenOutput, isUserManager: boolean, invocationID?: string): Showing =>
   message.type === 'open-logs'
-    ? { program: 'journalctl', args: journalArguments(message, isUserManager), speaksByExitCode: false }
+    ? { program: 'journalctl', args: journalArguments(message, isUserManager, invocationID), speaksByExitCode: false }
     : { program: 'systemctl', args: statusArguments(message.unit, isUserManager), speaksByExitCode: true };
 
 export class UnitOutputs {
@@ -129,8 +138,18 @@ class OutputStream {
     this.#socket.on('close', () => this.#stop());
     this.#socket.on('open', () => {
       if (refusal) this.end(...refusal);
-      else this.#start(showingOf(message, options.isUserManager), options.command);
+      else if (message.type === 'open-logs' && message.previous) {
+        this.#startPrevious(message, options).catch((error: Error) => this.end(outputClose.failed, error.message));
+      } else this.#start(showingOf(message, options.isUserManager), options.command);
     });
+  }
+
+  async #startPrevious(message: OpenLogs, { isUserManager, runOf, command }: OutputOptions): Promise<void> {
+    const { unit } = message;
+    if (isUserManager) return this.end(outputClose.noRun, "of units of a user's own systemd, earlier runs are not told apart");
+    const before = runBefore(await invocationsOf(unit, command), runOf(unit));
+    if (before === undefined) this.end(outputClose.noRun, `the journal has no earlier run of ${unit}`);
+    else this.#start(showingOf(message, isUserManager, before), command);
   }
 
   /** Ends the process and tells the reader why. */

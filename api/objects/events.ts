@@ -22,8 +22,9 @@ export interface EventRecorder {
   /**
    * @param reason one CamelCase word, for programs
    * @param message a sentence, for people; no secrets
+   * @param source who says it, when it is not the recorder's own component
    */
-  record(about: EventSubject, type: 'Normal' | 'Warning', reason: string, message: string): void;
+  record(about: EventSubject, type: 'Normal' | 'Warning', reason: string, message: string, source?: Event['source']): void;
   /** Writes what waits, for as long as `stopMs` allows, and takes no more. */
   stop(): Promise<void>;
 }
@@ -97,14 +98,14 @@ class Recorder implements EventRecorder {
     this.log = options.log ?? silentLogger;
   }
 
-  record(about: EventSubject, type: 'Normal' | 'Warning', reason: string, message: string): void {
+  record(about: EventSubject, type: 'Normal' | 'Warning', reason: string, message: string, from?: Event['source']): void {
     if (this.stopped) return;
     const kind = kinds.find((candidate) => candidate.kind === about.kind);
     if (!kind) {
       this.drop('unknown kind');
       return;
     }
-    const { keys, clock, component, host } = this.options;
+    const { keys, clock, component, host } = { ...this.options, ...from };
     const now = clock
       .now()
       .toISOString()
@@ -112,7 +113,7 @@ class Recorder implements EventRecorder {
     const told = message.length > eventLimits.maxMessageLength ? `${message.slice(0, eventLimits.maxMessageLength - 1)}…` : message;
     // The same event has the same key on every server and after every restart.
     const id = createHash('sha256')
-      .update(JSON.stringify([about.uid, component, type, reason, told]))
+      .update(JSON.stringify([about.uid, component, type, reason, told, ...(from?.host === undefined ? [] : [from.host])]))
       .digest('hex')
       .slice(0, 16);
     const key = keys.event(kind.plural, about.name, id);

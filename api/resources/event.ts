@@ -23,3 +23,6 @@ export const Event = z.strictObject({
   source: z.strictObject({ component: z.string(), host: z.string().optional() }),
 });
 export type Event = z.infer<typeof Event>;
+
+/** Source of what agents tell; the host is the first 8 characters of the machine's id. */
+export const agentComponent = 'agent';

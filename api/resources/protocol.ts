@@ -90,6 +90,10 @@ export const FromServer = z.discriminatedUnion('type', [
     since: z.string().optional(),
     /** Only to agents with the feature `journal-output`; else they show short-iso. */
     output: z.enum(journalFormats).optional(),
+    /** The run before the current one alone. Only to agents with the feature `journal-runs`. */
+    previous: z.boolean().optional(),
+    /** Of formats that show fields, this one alone and whole. Only to agents with the feature `journal-runs`. */
+    field: z.literal('MESSAGE').optional(),
   }),
   /** Open an output connection and send down it what `systemctl status` says. Only to agents with the feature `systemd-status`. */
   z.strictObject({ type: z.literal('open-status'), request: z.string(), unit: z.string() }),
@@ -127,14 +131,14 @@ export type RenewRequest = z.infer<typeof RenewRequest>;
 
 /** Header of the request that opens a stream: what this agent knows beyond the first version of the protocol, separated by commas. */
 export const featuresHeader = 'flotilla-agent-features';
-export const agentFeatures = ['journal-output', 'systemd-status', 'usage'] as const;
+export const agentFeatures = ['journal-output', 'systemd-status', 'usage', 'journal-runs'] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 
 /**
  * The output connection carries text in frames of the agent's choosing. It is closed with 1000 when a journal ended, with `exitClose` +
  * its exit code when systemctl did, and with one of these and a sentence as the reason when there was nothing to show.
  */
-export const outputClose = { ended: 1000, failed: 4500, notAssigned: 4404, tooMany: 4429 } as const;
+export const outputClose = { ended: 1000, failed: 4500, noRun: 4400, notAssigned: 4404, tooMany: 4429 } as const;
 export const exitClose = 4000;
 const maxExitCode = 255;
 

@@ -7,6 +7,7 @@ import type { Metrics } from '../../runtime/metrics.js';
 import type { Store } from '../../runtime/store/store.js';
 import type { ClusterCache, ObjectDoor, WatchHub } from '../objects/ports.js';
 import { StatusError } from '../resources/errors.js';
+import { eventKind } from '../resources/event-kind.js';
 import type { Kind } from '../resources/kinds.js';
 import { accessHook } from './access.js';
 import { reviewRoutes } from './auth/routes.js';
@@ -116,7 +117,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   const logQuota = new StreamQuota('log streams', { all: limits.maxLogStreams, perIdentity: limits.maxLogStreams });
 
   const routes = new RouteRegistry();
-  for (const kind of kinds) routes.add(...kindRoutes(rest, kind));
+  // Events are read through the facade, which also shows those of nodes and pods.
+  for (const kind of kinds) if (kind !== eventKind) routes.add(...kindRoutes(rest, kind));
   routes.add(bulkApplyRoute(rest, kinds, options.authorize));
   const outputPorts = { cache, clock, log, limits, outputs: options.outputs, quota: logQuota, closing: closing.signal };
   if (units) routes.add(...outputRoutes(outputPorts, units));

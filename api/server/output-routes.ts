@@ -48,23 +48,23 @@ export function chooseMachine(unit: string, machines: readonly string[], asked: 
   return chosen[0]!;
 }
 
-type Wanted = Pick<JournalRequest, 'lines' | 'follow' | 'sinceSeconds' | 'output'>;
+type Wanted = Pick<JournalRequest, 'lines' | 'follow' | 'sinceSeconds' | 'sinceMs' | 'output'>;
 
 /** @param standardLines when the request names no number. Throws BadRequest (400). */
-export function readJournalRequest(query: URLSearchParams, clock: Clock, maxLogLines: number, standardLines: number): Wanted {
+export function readJournalRequest(query: URLSearchParams, maxLogLines: number, standardLines: number): Wanted {
   const lines = wholeNumber(query, 'tailLines') ?? standardLines;
   if (lines > maxLogLines) throw new StatusError('BadRequest', `the query parameter tailLines must be at most ${maxLogLines}`);
   const sinceTime = query.get('sinceTime') ?? '';
   const sinceMs = Date.parse(sinceTime);
   if (sinceTime !== '' && Number.isNaN(sinceMs))
     throw new StatusError('BadRequest', 'the query parameter sinceTime must be a time as 2006-01-02T15:04:05Z');
-  const sinceSeconds =
-    sinceTime === '' ? wholeNumber(query, 'sinceSeconds') : Math.max(0, Math.ceil((clock.now().getTime() - sinceMs) / 1000));
+  const sinceSeconds = sinceTime === '' ? wholeNumber(query, 'sinceSeconds') : undefined;
   const output = oneOf(query, 'output', journalFormats);
   return {
     lines,
     follow: flag(query, 'follow') ?? false,
     ...(sinceSeconds !== undefined && { sinceSeconds }),
+    ...(sinceTime !== '' && { sinceMs: Math.max(0, sinceMs) }),
     ...(output !== undefined && { output }),
   };
 }
@@ -72,7 +72,7 @@ export function readJournalRequest(query: URLSearchParams, clock: Clock, maxLogL
 /** @param kind the kind of units: its instances are what machines run */
 export const outputRoutes = (ports: OutputRoutePorts, kind: Kind): Route[] => [
   outputRoute(ports, kind, 'log', async (reply, { unit, machine, query, signal }) => {
-    const wanted = readJournalRequest(query, ports.clock, ports.limits.maxLogLines, defaultLines);
+    const wanted = readJournalRequest(query, ports.limits.maxLogLines, defaultLines);
     await streamJournal(ports, reply, { show: 'journal', unit, machine, ...wanted, signal });
   }),
   outputRoute(ports, kind, 'systemd-status', async (reply, { unit, machine, signal }) => {

@@ -32,6 +32,12 @@ export interface JournalRequest extends AboutUnit {
   readonly follow: boolean;
   /** Only lines younger than this. */
   readonly sinceSeconds?: number;
+  /** Only lines from this time on, wall-clock milliseconds. */
+  readonly sinceMs?: number;
+  /** Only the run before the current one. */
+  readonly previous?: boolean;
+  /** In a format with fields: this one alone, whole however long it is. */
+  readonly field?: 'MESSAGE';
   /** Default `defaultJournalFormat`. */
   readonly output?: JournalFormat;
 }

@@ -37,6 +37,7 @@ const logsWith = (command: string) =>
   new UnitOutputs({
     identity: () => identity,
     isAssigned: (unit) => unit !== 'other.service',
+    runOf: () => ({ invocationID: 'b'.repeat(32), isRestarting: false }),
     isUserManager: false,
     log: silentLogger,
     command,
@@ -206,4 +207,23 @@ test('the format of a journal is the one that was asked for', () => {
   const asked = { unit: 'a.service', lines: 5, follow: false } as const;
   assert.equal(journalArguments(asked, false)[0], '--output=short-iso');
   assert.equal(journalArguments({ ...asked, output: 'cat' }, false)[0], '--output=cat');
+});
+
+test('the run before: found by what systemd wrote of it, and shown alone', async () => {
+  const [now, before] = ['b'.repeat(32), 'a'.repeat(32)];
+  const lines = [now, now, before].map((id) => `{"INVOCATION_ID":"${id}"}`).join('\\n');
+  const { command } = journal(`case "$*" in *--reverse*UNIT=web.service) printf '${lines}\\n';; *) echo "$*";; esac`);
+  logsWith(command).open({ type: 'open-logs', request: 'p1', unit: 'web.service', lines: 10, follow: false, previous: true }, server.url);
+  const { text, code } = await textOf((await server.logs()).socket);
+  assert.equal(code, outputClose.ended);
+  assert.match(text, new RegExp(`--lines=10 _SYSTEMD_INVOCATION_ID=${before} \\+ _PID=1 INVOCATION_ID=${before}\n$`));
+});
+
+test('the run before: none is a refusal that says so', async () => {
+  logsWith(journal(':').command).open(
+    { type: 'open-logs', request: 'p2', unit: 'web.service', lines: 10, follow: false, previous: true },
+    server.url,
+  );
+  const { code, reason } = await textOf((await server.logs()).socket);
+  assert.deepEqual([code, reason], [outputClose.noRun, 'the journal has no earlier run of web.service']);
 });

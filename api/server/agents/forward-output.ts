@@ -40,8 +40,8 @@ function targetOf(url: URL, request: OutputRequest): URL {
   const { machine, unit } = request;
   const target = new URL(`${paths[request.show]}/${machine}/${encodeURIComponent(unit)}`, url);
   if (request.show === 'status') return target;
-  const { lines, follow, sinceSeconds, output } = request;
-  for (const [name, value] of Object.entries({ lines, follow, sinceSeconds, output })) {
+  const { lines, follow, sinceSeconds, sinceMs, output, previous, field } = request;
+  for (const [name, value] of Object.entries({ lines, follow, sinceSeconds, sinceMs, output, previous, field })) {
     if (value !== undefined) target.searchParams.set(name, String(value));
   }
   return target;
@@ -52,6 +52,9 @@ const unreachable = (machine: string, server: string, why: string): StatusError 
     retryAfterSeconds: 5,
   });
 
+const told = ['BadRequest', 'NotFound', 'TooManyRequests'] as const;
+const isTold = (reason: unknown): reason is (typeof told)[number] => told.some((one) => one === reason);
+
 /** What the other server answered instead, in its own words. */
 async function statusIn(response: IncomingMessage, server: string): Promise<StatusError> {
   let text = '';
@@ -61,7 +64,7 @@ async function statusIn(response: IncomingMessage, server: string): Promise<Stat
   }
   try {
     const { reason, message } = JSON.parse(text) as { reason: unknown; message: unknown };
-    if (typeof message === 'string' && (reason === 'NotFound' || reason === 'TooManyRequests')) return new StatusError(reason, message);
+    if (typeof message === 'string' && isTold(reason)) return new StatusError(reason, message);
     if (typeof message === 'string') return new StatusError('ServiceUnavailable', message);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
@@ -72,7 +75,8 @@ async function statusIn(response: IncomingMessage, server: string): Promise<Stat
 /** The other end: answers from the streams of this server only. */
 export const forwardedOutputRoutes = (outputs: Pick<AgentOutputs, 'openHere'>, log: Logger): Route[] => [
   forwardedRoute(paths.journal, async (reply, about, query) => {
-    const sinceSeconds = wholeNumber(query, 'sinceSeconds');
+    const [sinceSeconds, sinceMs] = [wholeNumber(query, 'sinceSeconds'), wholeNumber(query, 'sinceMs')];
+    const field = oneOf(query, 'field', ['MESSAGE']);
     const output = oneOf(query, 'output', journalFormats);
     const { bytes } = await outputs.openHere({
       ...about,
@@ -80,6 +84,9 @@ export const forwardedOutputRoutes = (outputs: Pick<AgentOutputs, 'openHere'>, l
       lines: wholeNumber(query, 'lines') ?? 0,
       follow: flag(query, 'follow') ?? false,
       ...(sinceSeconds === undefined ? {} : { sinceSeconds }),
+      ...(sinceMs === undefined ? {} : { sinceMs }),
+      previous: flag(query, 'previous') ?? false,
+      ...(field === undefined ? {} : { field }),
       ...(output === undefined ? {} : { output }),
     });
     const raw = openStream(reply, 'text/plain; charset=utf-8');

@@ -12,6 +12,7 @@ import type { Metrics } from '../../../runtime/metrics.js';
 import type { Store } from '../../../runtime/store/store.js';
 import type { EventRecorder } from '../../objects/events.js';
 import type { ClusterCache, ObjectDoor } from '../../objects/ports.js';
+import { agentComponent } from '../../resources/event.js';
 import { featuresHeader } from '../../resources/protocol.js';
 import type { ConnectionIdentities } from '../connection-identity.js';
 import { refuseUpgrade, type UpgradeListener } from '../listeners.js';
@@ -87,7 +88,10 @@ export function openAgentGateway(options: AgentGatewayOptions): AgentGateway {
   const recordEvent = ({ machine, unit, reason, message, warning }: MachineEvent) => {
     const [kind, plural, name] = unit === undefined ? ['Machine', 'machines', machine] : ['Unit', 'units', unit];
     const uid = cache.object(plural, name)?.value.metadata.uid;
-    if (eventReason.test(reason)) events.record({ kind, name, uid }, warning ? 'Warning' : 'Normal', reason, message);
+    if (!eventReason.test(reason)) return;
+    // Of what is said of the machine itself, some is the server's own word.
+    const source = unit === undefined ? undefined : { component: agentComponent, host: machine.slice(0, 8) };
+    events.record({ kind, name, uid }, warning ? 'Warning' : 'Normal', reason, message, source);
   };
 
   const peers = new Peers({ registry, pki, serverName, clock });

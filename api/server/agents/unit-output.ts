@@ -35,6 +35,8 @@ interface Conversation {
 
 /** An agent that refuses says so at once, and one with an empty journal says nothing: waited for before the answer begins. */
 const refusalWaitMs = 500;
+/** One that has to find an earlier run first may take this long to refuse. */
+const searchWaitMs = 12_000;
 
 export class AgentOutputs implements OutputSource {
   readonly #open = new Map<string, Conversation>();
@@ -83,7 +85,7 @@ export class AgentOutputs implements OutputSource {
           });
     void ended.then(cancel);
     const refusalOf = (closed: Closed) => (isLate ? tooLate(machine) : refusalIn(closed, request));
-    const refused = await this.#firstWord(bytes, ended);
+    const refused = await this.#firstWord(bytes, ended, request.show === 'journal' && request.previous ? searchWaitMs : refusalWaitMs);
     if (refused) throw refusalOf(refused);
     return read(bytes, ended, refusalOf, close);
   }
@@ -135,9 +137,9 @@ export class AgentOutputs implements OutputSource {
   }
 
   /** Resolves with the first byte, or when nothing speaks against the output; with the close that refuses it when one came instead. */
-  async #firstWord(bytes: Readable, ended: Promise<Closed>): Promise<Closed | undefined> {
+  async #firstWord(bytes: Readable, ended: Promise<Closed>, waitMs: number): Promise<Closed | undefined> {
     const closed = await new Promise<Closed | undefined>((resolve) => {
-      const cancel = this.ports.clock.after(refusalWaitMs, () => resolve(undefined));
+      const cancel = this.ports.clock.after(waitMs, () => resolve(undefined));
       const settle = (end?: Closed) => {
         cancel();
         resolve(end);
@@ -153,13 +155,14 @@ export class AgentOutputs implements OutputSource {
 /** What an agent must know to answer; agents of the first version show journals in one format. */
 function featureFor(request: OutputRequest): AgentFeature | undefined {
   if (request.show === 'status') return 'systemd-status';
+  if (request.previous || request.field !== undefined) return 'journal-runs';
   return (request.output ?? defaultJournalFormat) === defaultJournalFormat ? undefined : 'journal-output';
 }
 
 function questionOf(request: OutputRequest, id: string, clock: Clock): FromServer {
   const { unit } = request;
   if (request.show === 'status') return { type: 'open-status', request: id, unit };
-  const { lines, follow, sinceSeconds, output = defaultJournalFormat } = request;
+  const { lines, follow, sinceSeconds, sinceMs, output = defaultJournalFormat, previous = false, field } = request;
   return {
     type: 'open-logs',
     request: id,
@@ -167,6 +170,9 @@ function questionOf(request: OutputRequest, id: string, clock: Clock): FromServe
     lines,
     follow,
     ...(sinceSeconds === undefined ? {} : { since: sinceText(clock.now(), sinceSeconds) }),
+    ...(sinceMs === undefined ? {} : { since: `@${(sinceMs / 1_000).toFixed(3)}` }),
+    ...(previous ? { previous } : {}),
+    ...(field === undefined ? {} : { field }),
     ...(output === defaultJournalFormat ? {} : { output }),
   };
 }
@@ -213,6 +219,7 @@ function read(
 }
 
 const refusals: Readonly<Record<number, StatusReason>> = {
+  [outputClose.noRun]: 'BadRequest',
   [outputClose.notAssigned]: 'NotFound',
   [outputClose.tooMany]: 'TooManyRequests',
   [outputClose.failed]: 'InternalError',

@@ -10,15 +10,17 @@ import type { Route } from '../routes.js';
 import { defaultNamespace } from './kind.js';
 import { containerName } from './pod.js';
 import { podKind } from './pods.js';
+import { stampedLines } from './stamped-lines.js';
 
 export function podLogRoutes(ports: OutputRoutePorts): Route[] {
   const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { name = '', namespace = defaultNamespace } = paramsOf(request);
     const query = queryOf(request);
     const { maxLogLines } = ports.limits;
-    const asked = readJournalRequest(query, ports.clock, maxLogLines, maxLogLines);
+    const asked = readJournalRequest(query, maxLogLines, maxLogLines);
     // journalctl counts lines from where it begins, and with a time that is not the end: the last ones are picked out here.
-    const isPicked = asked.sinceSeconds !== undefined && !asked.follow && asked.lines < maxLogLines;
+    const hasTime = asked.sinceSeconds !== undefined || asked.sinceMs !== undefined;
+    const isPicked = hasTime && !asked.follow && asked.lines < maxLogLines;
     const wanted = isPicked ? { ...asked, lines: maxLogLines } : asked;
     const limitBytes = wholeNumber(query, 'limitBytes');
     const assignment = namespace === defaultNamespace ? ports.cache.joined('assignments', name) : undefined;
@@ -27,19 +29,23 @@ export function podLogRoutes(ports: OutputRoutePorts): Route[] {
     if (container !== '' && container !== containerName) {
       throw new StatusError('BadRequest', `container ${container} is not valid for pod ${name}: its one container is ${containerName}`);
     }
-    if (flag(query, 'previous')) {
-      const message = `previous terminated container "${containerName}" in pod "${name}" not found: the journal holds all runs of a unit, one after the other`;
-      throw new StatusError('BadRequest', message);
-    }
     const { unit, machine } = assignment.spec as AssignmentSpec;
-    const output = flag(query, 'timestamps') ? 'short-iso-precise' : 'cat';
+    const isStamped = flag(query, 'timestamps') ?? false;
+    const format = isStamped ? ({ output: 'json', field: 'MESSAGE' } as const) : ({ output: 'cat' } as const);
+    const previous = flag(query, 'previous') ? { previous: true, follow: false } : {};
     const through = (bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> => {
       const picked = isPicked ? lastLines(bytes, asked.lines) : bytes;
-      return limitBytes === undefined ? picked : firstBytes(picked, limitBytes);
+      const shown = isStamped ? stampedLines(picked) : picked;
+      return limitBytes === undefined ? shown : firstBytes(shown, limitBytes);
     };
-    return whileWanted(ports, request, reply, (signal) =>
-      streamJournal(ports, reply, { show: 'journal', unit, machine, ...wanted, output, signal }, through),
-    );
+    return whileWanted(ports, request, reply, async (signal) => {
+      try {
+        await streamJournal(ports, reply, { show: 'journal', unit, machine, ...wanted, ...format, ...previous, signal }, through);
+      } catch (error) {
+        const isRefused = error instanceof StatusError && error.reason === 'BadRequest' && flag(query, 'previous');
+        throw isRefused ? noPrevious(name, error.message) : error;
+      }
+    });
   };
   return [`/api/v1/${podKind.plural}/:name/log`, `/api/v1/namespaces/:namespace/${podKind.plural}/:name/log`].map((path) => ({
     method: 'GET',
@@ -54,6 +60,10 @@ export function podLogRoutes(ports: OutputRoutePorts): Route[] {
     handler,
   }));
 }
+
+/** As kubelets word it, and why. */
+const noPrevious = (pod: string, why: string): StatusError =>
+  new StatusError('BadRequest', `previous terminated container "${containerName}" in pod "${pod}" not found: ${why}`);
 
 async function* firstBytes(lines: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
   let left = limit;

@@ -6,10 +6,12 @@ import { StatusError } from '../../resources/errors.js';
 import { parseObject } from '../body.js';
 import type { ServedResource } from '../discovery.js';
 import type { OutputRoutePorts } from '../output-routes.js';
+import { Snapshots } from '../paging.js';
 import { kindRoutes, readVerbs, type Serving, servedKind } from '../rest.js';
 import type { RestPorts } from '../rest-ports.js';
 import type { Route } from '../routes.js';
 import { CoreDoor } from './door.js';
+import { eventRoutes, ShownEvents } from './events.js';
 import { evict, evictionRoutes, evictionSubresource } from './eviction.js';
 import { fixedKinds, namespaceKind, serviceKind } from './fixed.js';
 import { defaultNamespace } from './kind.js';
@@ -63,7 +65,7 @@ export function coreRoutes({ cache, rest, outputs, usage, clusterUid }: CorePort
   const names = new NodeNames(cache);
   const nodes = new Nodes(names);
   const pods = new Pods(cache, names);
-  const projections = [nodes, pods];
+  const projections = [nodes, pods, new ShownEvents(cache, nodes, pods)];
   const shown = new ProjectedCache(cache, projections, fixedKinds(clusterUid));
   const hub = new ProjectedHub(rest.hub, names, projections);
   const evictions = { cache, door: rest.door, clock: rest.clock, pods, names };
@@ -81,6 +83,7 @@ export function coreRoutes({ cache, rest, outputs, usage, clusterUid }: CorePort
   return {
     routes: [
       ...usages.routes,
+      ...eventRoutes(rest, { ...ports, snapshots: new Snapshots(rest.clock, rest.limits) }),
       ...servings.flatMap(([kind, serving]) => kindRoutes(ports, kind, serving)),
       ...podLogRoutes(outputs),
       ...evictionRoutes({ ...evictions, maxBodyDepth: rest.limits.maxBodyDepth }),
