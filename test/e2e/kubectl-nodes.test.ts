@@ -70,7 +70,10 @@ describe('kubectl on nodes and pods', () => {
         const described = await kubectl.must(['describe', 'node', node]);
         assert.match(described, /Ready +True .*AgentConnected/);
         assert.match(described, new RegExp(`default +${name} `));
-        assert.match(await kubectl.must(['describe', 'pod', name]), /Controlled By: +Unit\/talks\.service/);
+        assert.match(described, /Joined the cluster\./);
+        const pod = await kubectl.must(['describe', 'pod', name]);
+        assert.match(pod, /Controlled By: +Unit\/talks\.service/);
+        assert.match(pod, /Normal +Scheduled .*Assigned to machine/);
       },
     },
     {
@@ -78,7 +81,7 @@ describe('kubectl on nodes and pods', () => {
       async run(kubectl) {
         const { name } = await podOf(kubectl, 'talks.service');
         assert.match(await kubectl.must(['logs', name, '--tail=2']), /^line \d+\nline \d+\n$/);
-        assert.match(await kubectl.must(['logs', name, '--tail=1', '--timestamps', '--since=1m']), /^\d{4}-\d\d-\d\dT\S+ .*line \d+\n$/);
+        assert.match(await kubectl.must(['logs', name, '--tail=1', '--timestamps', '--since=1m']), /^\d{4}-\d\d-\d\dT\S+Z line \d+\n$/);
         const { command, words, env: own } = kubectl.commandLine(['logs', '-f', name, '--tail=1']);
         const following = spawn(command, words, { env: own, stdio: ['ignore', 'pipe', 'inherit'] });
         let text = '';
@@ -202,6 +205,12 @@ describe('kubectl on nodes and pods', () => {
     {
       name: 'logs -l over all copies, and what is not there says so',
       async run(kubectl) {
+        await kubectl.refused(['logs', '-p', (await podOf(kubectl, 'talks.service')).name], /not found: the journal has no earlier run/);
+        await cluster.dev.mustCli(['restart', 'talks.service']);
+        await until('its second run', async () => {
+          const second = await kubectl.run(['logs', '-p', '--tail=2', (await podOf(kubectl, 'talks.service')).name]);
+          return second.code === 0 && /^Stopped talks\.service/m.test(second.stdout);
+        });
         assert.match(await kubectl.must(['logs', '-l', 'flotilla.dev/unit=talks.service', '--tail=1']), /^line \d+$/m);
         await kubectl.refused(['delete', 'node', hostnames[0]!], /machines\.flotilla\.dev/);
       },

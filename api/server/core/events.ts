@@ -79,7 +79,11 @@ export function eventRoutes(stored: RestPorts, shown: RestPorts): Route[] {
     ...route,
     handler: (request, reply) => {
       const terms = parseFieldSelector(queryOf(request).get('fieldSelector') ?? '');
-      const isShown = terms.some(({ field, equal, value }) => field === 'involvedObject.kind' && equal && shownKinds.has(value));
+      // `kubectl describe pod` names no kind, but a namespace, and only pods are in one.
+      const isShown = terms.some(
+        ({ field, equal, value }) =>
+          equal && (field === 'involvedObject.kind' ? shownKinds.has(value) : field === 'involvedObject.namespace' && value !== ''),
+      );
       return (isShown ? others[index]! : route).handler(request, reply);
     },
   }));

@@ -55,8 +55,9 @@ test('events of a unit and of a machine are those of its pod and its node, and s
   await tell('units', 'web.service', { reason: 'LongAgo', lastTimestamp: '2020-01-01T00:00:00Z' });
   await tell('machines', machineA, { reason: 'Joined' });
   const { uid } = (await rig.get(`/api/v1/namespaces/default/pods/${web}`)).json.metadata;
-  const ofPod = [`involvedObject.name=${web}`, 'involvedObject.namespace=default', 'involvedObject.kind=Pod', `involvedObject.uid=${uid}`];
+  const ofPod = [`involvedObject.name=${web}`, 'involvedObject.namespace=default', `involvedObject.uid=${uid}`];
   assert.deepEqual(await about(...ofPod), ['Scheduled'], 'what was before it was assigned is about another pod');
+  assert.deepEqual(await about(...ofPod, 'involvedObject.kind=Pod'), ['Scheduled']);
   const node = (await rig.get('/api/v1/nodes/web-1')).json.metadata;
   assert.deepEqual(await about('involvedObject.kind=Node', 'involvedObject.name=web-1', `involvedObject.uid=${node.uid}`), ['Joined']);
   assert.deepEqual(await about('involvedObject.kind=Unit'), ['LongAgo', 'Scheduled']);
