@@ -32,6 +32,8 @@ export interface Kind {
   readonly schema: z.ZodObject;
   /** Clients may create, change and delete it; otherwise it is written by the system and read-only to them. */
   readonly writable: boolean;
+  /** It is there or not as the system says, but clients may change it. */
+  readonly changeable?: boolean;
   /** Paths that server-side apply treats as one value or as keyed lists, as Kubernetes' x-kubernetes-list-type says. */
   readonly listTypes: Readonly<Record<string, { readonly type: 'atomic' | 'set' | 'map'; readonly keys?: readonly string[] }>>;
   readonly columns: readonly Column[];

@@ -2,7 +2,7 @@
  * The OpenAPI v2 document, made from the v3 ones so that the two cannot tell different stories. kubectl validates manifests of `kind: List`
  * by it, versions before 1.29 everything, and Argo CD connects to no cluster without it.
  */
-import { type JsonSchema, openApiDocuments } from './openapi.js';
+import type { JsonSchema, OpenApiDocument } from './openapi.js';
 
 export interface Swagger {
   readonly swagger: '2.0';
@@ -32,13 +32,9 @@ interface DocumentV3 {
   readonly components: { readonly schemas: Readonly<Record<string, JsonSchema>> };
 }
 
-let built: Swagger | undefined;
-
-/** All groups in one document; made on first use. */
-export function openApiV2(): Swagger {
-  built ??= swaggerOf(openApiDocuments().map(({ body }) => JSON.parse(body) as DocumentV3));
-  return built;
-}
+/** All groups in one document. */
+export const openApiV2 = (documents: readonly OpenApiDocument[]): Swagger =>
+  swaggerOf(documents.map(({ body }) => JSON.parse(body) as DocumentV3));
 
 function swaggerOf(documents: readonly DocumentV3[]): Swagger {
   return {

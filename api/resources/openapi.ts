@@ -180,13 +180,13 @@ function pathsOf(kind: Kind): Record<string, unknown> {
     [`${root}/{name}`]: {
       ...named,
       get: operation('get', [], reference),
-      ...(kind.writable
+      ...(kind.writable || kind.changeable
         ? {
             put: operation('put', writeParameters, reference, body(reference)),
             patch: operation('patch', [...writeParameters, forceParameter], reference, patchBody),
-            delete: operation('delete', deleteParameters, { type: 'object' }),
           }
         : {}),
+      ...(kind.writable ? { delete: operation('delete', deleteParameters, { type: 'object' }) } : {}),
     },
     ...(kind.scale
       ? {
@@ -235,20 +235,18 @@ function build(path: string, members: readonly Kind[]): OpenApiDocument {
   return { path, body, hash: createHash('sha256').update(body).digest('hex').toUpperCase() };
 }
 
-let built: readonly OpenApiDocument[] | undefined;
-
-/** One document for each API group and version; made on first use, since most commands never ask. */
-export function openApiDocuments(): readonly OpenApiDocument[] {
-  built ??= [...new Set(kinds.map(documentPath))].map((path) =>
+/** One document for each API group and version. */
+export const openApiDocuments = (all: readonly Kind[] = kinds): readonly OpenApiDocument[] =>
+  [...new Set(all.map(documentPath))].map((path) =>
     build(
       path,
-      kinds.filter((kind) => documentPath(kind) === path),
+      all.filter((kind) => documentPath(kind) === path),
     ),
   );
-  return built;
-}
 
 /** The answer of GET /openapi/v3. */
-export const openApiIndex = (): { readonly paths: Readonly<Record<string, { readonly serverRelativeURL: string }>> } => ({
-  paths: Object.fromEntries(openApiDocuments().map(({ path, hash }) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }])),
+export const openApiIndex = (
+  documents: readonly OpenApiDocument[],
+): { readonly paths: Readonly<Record<string, { readonly serverRelativeURL: string }>> } => ({
+  paths: Object.fromEntries(documents.map(({ path, hash }) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }])),
 });

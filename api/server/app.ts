@@ -132,8 +132,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     const resource = servedKind(kind);
     return kind === units ? { ...resource, subresources: [...resource.subresources, ...outputSubresources] } : resource;
   });
-  routes.add(...discoveryRoutes([...served, servedComponents, ...core.served, ...reviews.served]));
-  routes.add(...openApiRoutes(() => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));
+  const described = [...served, servedComponents, ...core.served];
+  routes.add(...discoveryRoutes([...described, ...reviews.served]));
+  const all = described.map(({ kind }) => kind);
+  routes.add(...openApiRoutes(all, () => clock.now()), ...healthRoutes(health), versionRoute(options), metricsRoute(options));
   const fleetWaits = new StreamQuota('units that wait for their predecessor', {
     all: limits.maxFleetWaits,
     perIdentity: limits.maxFleetWaits,

@@ -2,7 +2,8 @@
  * `/openapi/v3` and the documents below it: a document's URL carries its hash, so clients may keep what they got for ever. `/openapi/v2` is
  * one document, in protobuf for those who ask for it.
  */
-import { openApiDocuments, openApiIndex } from '../resources/openapi.js';
+import type { Kind } from '../resources/kinds.js';
+import { type OpenApiDocument, openApiDocuments, openApiIndex } from '../resources/openapi.js';
 import { openApiV2 } from '../resources/openapi-v2.js';
 import { swaggerProtobuf } from '../resources/openapi-v2-protobuf.js';
 import { type Document, documentOf, sendDocument } from './discovery.js';
@@ -25,8 +26,8 @@ function wantsProtobuf(accept: string | undefined): boolean {
   return known !== undefined && protobufNames.has(known.type);
 }
 
-function documentsV2(): { readonly json: Document; readonly protobuf: Document } {
-  const swagger = openApiV2();
+function documentsV2(documents: readonly OpenApiDocument[]): { readonly json: Document; readonly protobuf: Document } {
+  const swagger = openApiV2(documents);
   const json = documentOf(swagger);
   return {
     json,
@@ -34,7 +35,9 @@ function documentsV2(): { readonly json: Document; readonly protobuf: Document }
   };
 }
 
-export function openApiRoutes(now: () => Date): Route[] {
+/** @param kinds all that are served */
+export function openApiRoutes(kinds: readonly Kind[], now: () => Date): Route[] {
+  const documents = openApiDocuments(kinds);
   let index: Document | undefined;
   let v2: ReturnType<typeof documentsV2> | undefined;
   const route = (path: string, handler: Route['handler']): Route => ({
@@ -46,14 +49,14 @@ export function openApiRoutes(now: () => Date): Route[] {
   });
   return [
     route(root, (request, reply) => {
-      index ??= documentOf(openApiIndex());
+      index ??= documentOf(openApiIndex(documents));
       return sendDocument(request, reply, index);
     }),
     route('/openapi/v2', (request, reply) => {
-      v2 ??= documentsV2();
+      v2 ??= documentsV2(documents);
       return sendDocument(request, reply, wantsProtobuf(request.headers.accept) ? v2.protobuf : v2.json);
     }),
-    ...openApiDocuments().map(({ path, body, hash }) =>
+    ...documents.map(({ path, body, hash }) =>
       route(`${root}/${path}`, (request, reply) => {
         // Only the URL with the right hash names what will never change.
         if (queryOf(request).get('hash') === hash) {

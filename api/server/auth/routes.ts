@@ -1,5 +1,6 @@
 /** `kubectl auth can-i`, `--list` and `whoami`: reviews are posted, answered, and stored nowhere. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import { isObject } from '../../objects/json.js';
 import { StatusError } from '../../resources/errors.js';
 import { apiVersionOf } from '../../resources/registry.js';
@@ -49,7 +50,9 @@ export function reviewRoutes(ports: ReviewPorts & { readonly maxBodyDepth: numbe
   for (const { group, kind: name, description, answer } of reviews(ports)) {
     const singular = name.toLowerCase();
     const plural = `${singular}s`;
-    const kind = { ...coreKind({ kind: name, plural, singular, shortNames: [], namespaced: false, description, columns: [] }), group };
+    // What is asked and answered is read and written here field by field, and is not kept.
+    const schema = z.looseObject({});
+    const kind = coreKind({ group, schema, kind: name, plural, singular, shortNames: [], namespaced: false, description, columns: [] });
     served.push({ kind, verbs: ['create'], subresources: [] });
     routes.push({
       method: 'POST',

@@ -4,9 +4,11 @@ import { type Patch, patched } from '../../objects/patch.js';
 import type { Joined, ObjectDoor, ObjectWritten, WriteContext } from '../../objects/ports.js';
 import { invalid, notFound } from '../../objects/status-errors.js';
 import { type FieldError, StatusError } from '../../resources/errors.js';
+import { ObjectMeta } from '../../resources/meta.js';
 import type { ReadableCache } from '../readable-cache.js';
 import { machineLabel, nodeKind } from './nodes.js';
 import type { Projection } from './projection.js';
+import { nodeSchema } from './schemas.js';
 
 export interface CoreDoorPorts {
   /** Shows nodes. */
@@ -77,6 +79,9 @@ export function machinePatch(node: JsonObject, wanted: unknown): { readonly erro
   for (const field of ['finalizers', 'ownerReferences']) {
     if (!sameJson(metadata[field] ?? [], newMetadata[field] ?? [])) forbid(`metadata.${field}`);
   }
+  // What is known and kept by the system is passed over, as everywhere; what is not known was meant for something else.
+  for (const field of Object.keys(newMetadata)) if (!Object.hasOwn(ObjectMeta.shape, field)) forbid(`metadata.${field}`);
+  for (const field of Object.keys(wanted)) if (!Object.hasOwn(nodeSchema.shape, field)) forbid(field);
   for (const field of new Set([...Object.keys(spec), ...Object.keys(newSpec)])) {
     if (field !== 'unschedulable' && field !== 'taints' && !sameJson(spec[field], newSpec[field])) forbid(`spec.${field}`);
   }

@@ -6,8 +6,10 @@ import type { FlotillaObject } from '../../resources/meta.js';
 import { humanAge } from '../../resources/table.js';
 import { column, coreKind, defaultNamespace } from './kind.js';
 import type { FixedKind } from './projection.js';
+import { namespaceSchema, serviceSchema } from './schemas.js';
 
 export const namespaceKind = coreKind({
+  schema: namespaceSchema,
   kind: 'Namespace',
   plural: 'namespaces',
   singular: 'namespace',
@@ -24,6 +26,7 @@ export const namespaceKind = coreKind({
 });
 
 export const serviceKind = coreKind({
+  schema: serviceSchema,
   kind: 'Service',
   plural: 'services',
   singular: 'service',

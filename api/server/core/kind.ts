@@ -1,24 +1,17 @@
 /** What the kinds of the facade have in common: they are Kubernetes' own, so their form is known to every client and is not ours to check. */
-import { z } from 'zod';
 import type { Column, Kind } from '../../resources/kinds.js';
-import { ObjectMeta } from '../../resources/meta.js';
 
 /** The one namespace there is, for clients that must have one. */
 export const defaultNamespace = 'default';
 
-type Given = Pick<Kind, 'kind' | 'plural' | 'singular' | 'shortNames' | 'namespaced' | 'description' | 'columns'> &
-  Partial<Pick<Kind, 'selectableFields'>>;
+type Given = Pick<Kind, 'kind' | 'plural' | 'singular' | 'shortNames' | 'namespaced' | 'description' | 'columns' | 'schema'> &
+  Partial<Pick<Kind, 'selectableFields' | 'group' | 'version' | 'changeable' | 'listTypes'>>;
 
 export const coreKind = (given: Given): Kind => ({
   group: '',
   version: 'v1',
   // Never in `all`: what they show is there already, as units and machines.
   categories: [],
-  schema: z.looseObject({
-    apiVersion: z.literal('v1'),
-    kind: z.literal(given.kind),
-    metadata: ObjectMeta,
-  }),
   writable: false,
   listTypes: {},
   selectableFields: {},

@@ -8,6 +8,7 @@ import { humanAge } from '../../resources/table.js';
 import { column, coreKind, none } from './kind.js';
 import type { NodeNames } from './node-names.js';
 import type { Projection } from './projection.js';
+import { nodeSchema } from './schemas.js';
 
 /** On a node: the id of its machine. */
 export const machineLabel = 'flotilla.dev/machine';
@@ -48,6 +49,9 @@ const addressOf = (node: Node, type: string): string => node.status?.addresses.f
 const infoOf = (node: Node, field: string): string => node.status?.nodeInfo[field] || '<unknown>';
 
 export const nodeKind: Kind = coreKind({
+  schema: nodeSchema,
+  changeable: true,
+  listTypes: { 'spec.taints': { type: 'map', keys: ['key', 'effect'] } },
   kind: 'Node',
   plural: 'nodes',
   singular: 'node',
@@ -93,22 +97,20 @@ export function nodeOf(machine: Machine & Joined, info: MachineInfo, name: strin
     status: Object.freeze({
       capacity: size,
       allocatable: size,
-      conditions: status?.conditions ?? [],
+      // The last time that it was written: kubectl prints the year 1 for one that is absent.
+      conditions: (status?.conditions ?? []).map((one) => ({ ...one, lastHeartbeatTime: one.lastTransitionTime })),
       addresses: [
         ...(info.address === '' ? [] : [{ type: 'InternalIP', address: info.address }]),
         { type: 'Hostname', address: info.hostname },
       ],
       nodeInfo: {
         machineID: metadata.name,
-        systemUUID: '',
         bootID: info.bootID,
         kernelVersion: info.kernelVersion ?? '',
         osImage: info.osImage ?? '',
         containerRuntimeVersion: `systemd://${info.systemdVersion ?? ''}`,
         kubeletVersion: info.agentVersion,
-        kubeProxyVersion: '',
         operatingSystem: 'linux',
-        architecture: '',
       },
     }),
   });

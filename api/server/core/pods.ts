@@ -16,6 +16,7 @@ import { column, coreKind, none } from './kind.js';
 import type { NodeNames } from './node-names.js';
 import { type Pod, type PodParts, podOf, standing } from './pod.js';
 import type { Projection } from './projection.js';
+import { podSchema } from './schemas.js';
 
 const asPod = (object: FlotillaObject): Pod => object as Pod;
 
@@ -25,6 +26,7 @@ const ready = (object: FlotillaObject): string => {
 };
 
 export const podKind: Kind = coreKind({
+  schema: podSchema,
   kind: 'Pod',
   plural: 'pods',
   singular: 'pod',

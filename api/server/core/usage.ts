@@ -27,6 +27,7 @@ import { column, coreKind, defaultNamespace, none } from './kind.js';
 import { machineLabel, nodeKind } from './nodes.js';
 import { containerName } from './pod.js';
 import { podKind } from './pods.js';
+import { nodeMetricsSchema, podMetricsSchema } from './schemas.js';
 
 export interface UsagePorts {
   /** With a cache that shows nodes and pods. */
@@ -61,30 +62,28 @@ const columns = [
   column('Window', 'Time over which it was measured.', (object) => (object as Measured).window),
 ];
 
-const nodeUsageKind: Kind = {
-  ...coreKind({
-    kind: 'NodeMetrics',
-    plural: 'nodes',
-    singular: '',
-    shortNames: [],
-    namespaced: false,
-    description: 'What a machine uses as a whole, measured when asked.',
-    columns,
-  }),
+const nodeUsageKind = coreKind({
   ...group,
-};
-const podUsageKind: Kind = {
-  ...coreKind({
-    kind: 'PodMetrics',
-    plural: 'pods',
-    singular: '',
-    shortNames: [],
-    namespaced: true,
-    description: "What a unit's copy on a machine uses, measured when asked.",
-    columns,
-  }),
+  schema: nodeMetricsSchema,
+  kind: 'NodeMetrics',
+  plural: 'nodes',
+  singular: '',
+  shortNames: [],
+  namespaced: false,
+  description: 'What a machine uses as a whole, measured when asked.',
+  columns,
+});
+const podUsageKind = coreKind({
   ...group,
-};
+  schema: podMetricsSchema,
+  kind: 'PodMetrics',
+  plural: 'pods',
+  singular: '',
+  shortNames: [],
+  namespaced: true,
+  description: "What a unit's copy on a machine uses, measured when asked.",
+  columns,
+});
 
 /** One of the two: what it is measured of, and how it looks. */
 interface Measuring {

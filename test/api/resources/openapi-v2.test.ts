@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { openApiDocuments } from '../../../api/resources/openapi.js';
 import { openApiV2, type Swagger } from '../../../api/resources/openapi-v2.js';
 import { swaggerProtobuf } from '../../../api/resources/openapi-v2-protobuf.js';
 import { apiVersionOf, kinds } from '../../../api/resources/registry.js';
 
-const swagger = openApiV2();
+const swagger = openApiV2(openApiDocuments());
 const text = JSON.stringify(swagger);
 
 interface Operation {

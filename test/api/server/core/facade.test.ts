@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { namespaceKind } from '../../../../api/server/core/fixed.js';
+import { nodeKind } from '../../../../api/server/core/nodes.js';
+import { podKind } from '../../../../api/server/core/pods.js';
 import { keys, put, remove, write } from '../../objects/cluster-writer.js';
 import { type Rig, startRig, unitBody, units } from '../rig.js';
 import { infoOf, machineA, machineB, ready, removeCopy, writeCopy, writeMachine } from './cluster.js';
@@ -147,6 +150,8 @@ describe('nodes and pods', () => {
   test('nothing else about a node or a pod can be changed, and the answer says what can', async () => {
     const wrong = await rig.call('PATCH', `${nodes}/web-1`, { type: merge, body: { spec: { podCIDR: '10.0.0.0/8' } } });
     assert.deepEqual([wrong.status, wrong.json.details.causes[0].field], [422, 'spec.podCIDR']);
+    const typo = await rig.call('PATCH', `${nodes}/web-1`, { type: merge, body: { metadata: { lables: { a: 'b' } } } });
+    assert.deepEqual([typo.status, typo.json.details.causes[0].field], [422, 'metadata.lables']);
     assert.match(wrong.json.message, /only labels, annotations, spec\.unschedulable and spec\.taints/);
     const refusals: [string, string, RegExp][] = [
       ['DELETE', `${nodes}/web-1`, /machines\.flotilla\.dev/],
@@ -176,6 +181,31 @@ describe('nodes and pods', () => {
       rig.call('POST', '/api/v1/namespaces', { body: { apiVersion: 'v1', kind: 'Namespace', metadata: { name } } });
     assert.equal((await create('default')).json.reason, 'AlreadyExists');
     assert.match((await create('other')).json.message, /default is the only namespace/);
+  });
+
+  test('what is served is as explain says, no field more', async () => {
+    for (const [kind, path] of [
+      [nodeKind, nodes],
+      [podKind, pods],
+      [namespaceKind, '/api/v1/namespaces'],
+    ] as const) {
+      const { items } = (await rig.get(path)).json;
+      assert.ok(items.length > 0);
+      for (const item of items) kind.schema.parse(item);
+    }
+  });
+
+  test('explain: each kind of the facade has a document and a path, and of a node it says what can be changed', async () => {
+    const { paths } = (await rig.get('/openapi/v3')).json;
+    assert.deepEqual(Object.keys(paths).sort(), ['api/v1', 'apis/flotilla.dev/v1', 'apis/metrics.k8s.io/v1beta1']);
+    const { json } = await rig.get(paths['api/v1'].serverRelativeURL);
+    for (const plural of ['nodes', 'pods', 'namespaces', 'services', 'events']) assert.ok(json.paths[`/api/v1/${plural}`], plural);
+    const { get, put, patch, delete: remove, post } = json.paths['/api/v1/nodes/{name}'];
+    assert.deepEqual([get, put, patch, remove, post].map(Boolean), [true, true, true, false, false]);
+    assert.ok(!('application/strategic-merge-patch+json' in patch.requestBody.content));
+    const { spec } = json.components.schemas['io.k8s.api.core.v1.Node'].properties;
+    assert.match(spec.properties.unschedulable.description, /Can be changed/);
+    assert.equal((await rig.get('/openapi/v2')).json.definitions['io.k8s.api.core.v1.Pod'].properties.spec.type, 'object');
   });
 
   test('discovery: pods lie in a namespace, nodes do not, and none of them is in "all"', async () => {
