@@ -97,7 +97,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     log,
     consistent: new ConsistentReads({ store, cache, clock, log, metrics, limits }),
     snapshots: new Snapshots(clock, limits),
-    frames: new EventFrames({ cache, clock }),
+    frames: new EventFrames({ cache, clock, limits }),
     watchQuota: new StreamQuota('watches', { all: limits.maxWatches, perIdentity: limits.maxWatchesPerIdentity }),
     watchMetrics: watchMetrics(metrics),
     closing: closing.signal,

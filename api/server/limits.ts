@@ -19,6 +19,8 @@ export interface ServerLimits {
   readonly maxWatchesPerIdentity: number;
   /** Bytes that a watch may have waiting for a client that does not read; beyond, it is cut. */
   readonly maxWatchBacklogBytes: number;
+  /** Lines of events that are kept to be sent to others who watch the same. */
+  readonly maxFrameBytes: number;
   /** How long a watch that is being told the initial state waits for a client that takes nothing; it keeps that state in memory meanwhile. */
   readonly maxInitialStallMs: number;
   readonly bookmarkEveryMs: number;
@@ -61,6 +63,7 @@ export const defaultLimits: ServerLimits = {
   maxWatches: 5_000,
   maxWatchesPerIdentity: 2_000,
   maxWatchBacklogBytes: 16 * MiB,
+  maxFrameBytes: 16 * MiB,
   maxInitialStallMs: minutes,
   bookmarkEveryMs: minutes,
   watchTimeoutMs: 30 * minutes,

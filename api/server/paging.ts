@@ -84,7 +84,8 @@ function indexAfter(objects: readonly Joined[], name: string): number {
 }
 
 /**
- * One page of a snapshot sorted by name. Pure.
+ * One page of a snapshot sorted by name. Pure. Objects of one name stay together, since a page goes on after a name: Assignments of one
+ * unit on two machines whose ids begin alike share theirs, and make a page one object longer.
  * @param limit 0: everything that is left
  * @param matches undefined: everything matches
  */
@@ -96,7 +97,8 @@ export function cutPage(
 ): Page {
   const start = after === undefined ? 0 : indexAfter(snapshot, after);
   if (matches === undefined) {
-    const end = limit === 0 ? snapshot.length : Math.min(snapshot.length, start + limit);
+    let end = limit === 0 ? snapshot.length : Math.min(snapshot.length, start + limit);
+    while (end > start && end < snapshot.length && snapshot[end]!.metadata.name === snapshot[end - 1]!.metadata.name) end++;
     const objects = start === 0 && end === snapshot.length ? snapshot : snapshot.slice(start, end);
     const last = objects.at(-1);
     return end < snapshot.length && last ? { objects, after: last.metadata.name, remaining: snapshot.length - end } : { objects };
@@ -106,7 +108,8 @@ export function cutPage(
     const object = snapshot[index]!;
     if (!matches(object)) continue;
     // One more than fits is there: only then is there a next page.
-    if (limit > 0 && objects.length === limit) return { objects, after: objects[limit - 1]!.metadata.name };
+    const last = objects.at(-1)?.metadata.name;
+    if (limit > 0 && objects.length >= limit && object.metadata.name !== last) return { objects, after: last! };
     objects.push(object);
   }
   return { objects };

@@ -13,6 +13,7 @@ import { paramsOf } from './access.js';
 import { bytesOf, parseJson, parseObject } from './body.js';
 import type { ServedSubresource } from './discovery.js';
 import { patchType } from './negotiation.js';
+import { writeOverShown } from './over-shown.js';
 import { queryOf, readOptions, type WriteQuery } from './query.js';
 import { fresh, sendJson } from './reads.js';
 import type { RestPorts } from './rest-ports.js';
@@ -23,9 +24,6 @@ const scaleKind = { group: 'autoscaling', version: 'v1', kind: 'Scale' } as cons
 export const servedScale: ServedSubresource = { name: 'scale', verbs: ['get', 'patch', 'update'], kind: scaleKind };
 
 type ScaleOf = NonNullable<Kind['scale']>;
-
-/** Races that one patch of the number may lose before its caller is told. */
-const maxAttempts = 5;
 
 const patchTypes = 'application/merge-patch+json, application/json-patch+json';
 
@@ -76,27 +74,26 @@ export function scaleHandlers(ports: RestPorts, kind: Kind, scaleOf: ScaleOf) {
       const query = readWrite(request);
       const body = parseJson(bytesOf(request), limits.maxBodyDepth);
       const name = paramsOf(request).name!;
-      for (let attempt = 1; ; attempt++) {
-        const live = cache.joined(kind.plural, name);
-        if (live === undefined) {
-          // Behind another server's write, perhaps: the door catches up, or says that there is no such object.
-          if (attempt === maxAttempts) throw notFound(kind, name);
+      const written = await writeOverShown(async () => {
+        // Behind another server's write, perhaps: the door catches up, or says that there is no such object.
+        if (cache.joined(kind.plural, name) === undefined) {
           await door.patch(kind.plural, name, { type: 'merge', body: {} }, { ...contextOf(query), dryRun: true });
-          continue;
         }
+        const live = cache.joined(kind.plural, name);
+        if (live === undefined) throw notFound(kind, name);
         const shown = scaleObject(live, scaleOf);
         const next = checkedScale(patched(shown as unknown as JsonObject, { type, body }));
         const version = member(next.metadata, 'resourceVersion');
         // A number alone is meant whatever was there before; operations were meant for what was shown. A version that the client names
         // counts also where it is the one shown: this server may be behind.
         const isConditional = type === 'json' || member(member(body, 'metadata'), 'resourceVersion') !== undefined;
-        try {
-          return send(reply, await write(name, member(next.spec, 'replicas'), isConditional ? version : undefined, query));
-        } catch (error) {
-          const isRace = error instanceof StatusError && error.reason === 'Conflict' && version === shown.metadata.resourceVersion;
-          if (!isRace || attempt === maxAttempts) throw error;
-        }
-      }
+        return {
+          shown: shown.metadata.resourceVersion,
+          over: version,
+          write: () => write(name, member(next.spec, 'replicas'), isConditional ? version : undefined, query),
+        };
+      });
+      return send(reply, written);
     },
   };
 }

@@ -37,24 +37,36 @@ interface Frame {
 }
 
 /**
- * The lines of events, each made once per form however many watch it. They live as long as the hub remembers the event. A Table shows
- * ages, so its lines are good for the second in which they were made.
+ * The lines of events, each made once per form however many watch it. What was made first is forgotten first when all of them together
+ * become too many bytes: a line is then made again for whoever still wants it. A Table shows ages, so its lines are good for the second
+ * in which they were made.
  */
 export class EventFrames {
-  readonly #frames = new WeakMap<ObjectEvent, Map<string, Frame>>();
+  readonly #frames = new Map<ObjectEvent, Map<string, Frame>>();
+  #bytes = 0;
 
-  constructor(private readonly ports: Pick<WatchPorts, 'cache' | 'clock'>) {}
+  constructor(private readonly ports: Pick<WatchPorts, 'cache' | 'clock'> & { readonly limits: Pick<ServerLimits, 'maxFrameBytes'> }) {}
 
   of(kind: Kind, event: ObjectEvent, seen: { type: EventType; object: Joined }, as: Representation, withColumns: boolean): Buffer {
     const key = `${seen.type} ${formKey(as)} ${withColumns}`;
     const second = as.form === 'table' ? Math.floor(this.ports.clock.monotonicMs() / 1000) : 0;
-    const known = this.#frames.get(event) ?? new Map<string, Frame>();
-    const frame = known.get(key);
-    if (frame?.second === second) return frame.bytes;
+    const known = this.#frames.get(event)?.get(key);
+    if (known?.second === second) return known.bytes;
     const bytes = Buffer.from(eventLine(seen.type, renderEventObject(kind, seen.object, as, viewOf(this.ports), withColumns)));
-    known.set(key, { second, bytes });
-    this.#frames.set(event, known);
+    this.#keep(event, key, { second, bytes });
     return bytes;
+  }
+
+  #keep(event: ObjectEvent, key: string, frame: Frame): void {
+    const ofEvent = this.#frames.get(event) ?? new Map<string, Frame>();
+    this.#bytes += frame.bytes.length - (ofEvent.get(key)?.bytes.length ?? 0);
+    ofEvent.set(key, frame);
+    this.#frames.set(event, ofEvent);
+    for (const [oldest, frames] of this.#frames) {
+      if (this.#bytes <= this.ports.limits.maxFrameBytes) return;
+      this.#frames.delete(oldest);
+      for (const { bytes } of frames.values()) this.#bytes -= bytes.length;
+    }
   }
 }
 

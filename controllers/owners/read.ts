@@ -46,8 +46,15 @@ function dependentFacts(cache: ClusterCache, { plural, name }: ObjectId, owner: 
   };
 }
 
-/** How many owners are named by all objects together, and how many of them are not there. */
-export function census(cache: ClusterCache): { readonly all: number; readonly absent: number } {
+export interface Census {
+  /** Owners that are named by all objects together. */
+  readonly all: number;
+  /** How many of them are not there. */
+  readonly absent: number;
+}
+
+/** A look at every object. */
+export function census(cache: ClusterCache): Census {
   const standings = new Map<string, Standing>();
   for (const plural of storedPlurals) {
     for (const { value } of cache.objects(plural).values()) {

@@ -2,6 +2,8 @@
  * Garbage collection by owner references: what an owner that is being deleted asks for its dependents is carried out, and what names
  * owners that are not there is cleared up. Each object is looked at by itself, as owner and as dependent.
  */
+
+import { Freshness } from '../../api/objects/freshness.js';
 import type { CacheBatch, ObjectDoor, ObjectId, Row, StoredObject, WriteContext } from '../../api/objects/ports.js';
 import { waitsFor } from '../../api/objects/references.js';
 import { objectVersion } from '../../api/objects/resource-version.js';
@@ -14,7 +16,7 @@ import { type Outcome, settled } from '../../runtime/work-queue.js';
 import type { EventRecorder } from '../events.js';
 import { type LoopPorts, runKeyedLoop } from '../keyed-loop.js';
 import { areTooMany, type OwnerStep, planDependent, planOwner } from './plan.js';
-import { census, ownerFacts, ownerId, standingOf } from './read.js';
+import { type Census, census, ownerFacts, ownerId, standingOf } from './read.js';
 
 export const ownersLimits = {
   sweepEveryMs: 60_000,
@@ -23,6 +25,8 @@ export const ownersLimits = {
   writesAtATime: 100,
   /** An owner has to be missing for this long before that counts: what vanishes one by one may be many. */
   graceMs: 60_000,
+  /** The owners of all objects are counted at most this often, however many have lost theirs: what counts has been so for the grace. */
+  censusEveryMs: 1_000,
   /** A race was lost: look again. */
   againMs: 100,
 };
@@ -56,11 +60,15 @@ export function runOwners(options: OwnersOptions): Promise<void> {
 class Owners {
   /** Object → when an owner of it was first seen to be missing, by the monotonic clock. */
   readonly #missedSince = new Map<string, number>();
+  readonly #freshness: Freshness;
+  #counted: { readonly atMs: number; readonly owners: Census } | undefined;
 
   constructor(
     private readonly options: OwnersOptions,
     private readonly limits: typeof ownersLimits,
-  ) {}
+  ) {
+    this.#freshness = new Freshness(options.store, options.cache);
+  }
 
   *everything(): Generator<string> {
     for (const key of this.#missedSince.keys()) if (this.#rowOf(key) === undefined) this.#missedSince.delete(key);
@@ -171,12 +179,21 @@ class Owners {
     if (controller !== undefined && standingOf(cache, controller) === 'absent') {
       return `${controller.kind} ${controller.name}, which controls it, is missing though nobody deleted it`;
     }
-    const { all, absent } = census(cache);
+    const { all, absent } = this.#census();
     return areTooMany(absent, all) ? `${absent} of ${all} owners of objects are missing together, this one's among them` : undefined;
   }
 
+  #census(): Census {
+    const { cache, clock } = this.options;
+    const nowMs = clock.monotonicMs();
+    if (this.#counted === undefined || nowMs - this.#counted.atMs >= this.limits.censusEveryMs) {
+      this.#counted = { atMs: nowMs, owners: census(cache) };
+    }
+    return this.#counted.owners;
+  }
+
   async #asDependent(key: string, plural: string, name: string, row: Row<StoredObject>): Promise<Outcome> {
-    const { cache, store, clock, door, events, isCautious, log } = this.options;
+    const { cache, clock, door, events, isCautious, log } = this.options;
     const ownersOf = ({ value }: Row<StoredObject>) =>
       (value.metadata.ownerReferences ?? []).map((reference) => ({ uid: reference.uid, standing: standingOf(cache, reference) }));
     if (planDependent(ownersOf(row)) === 'keep') {
@@ -188,7 +205,7 @@ class Owners {
     const waitMs = sinceMs + this.limits.graceMs - clock.monotonicMs();
     if (waitMs > 0) return { next: 'again', afterMs: waitMs, why: 'an owner is missing, for less than the grace' };
     // Absence is a reason to look: the cache may lag behind another server's write.
-    await cache.untilRevision(await store.revision());
+    await this.#freshness.confirm();
     const now = cache.object(plural, name);
     if (now === undefined || now.value.metadata.uid !== row.value.metadata.uid || isCautious()) return settled;
     const verdict = planDependent(ownersOf(now));

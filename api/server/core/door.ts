@@ -5,6 +5,7 @@ import type { Joined, ObjectDoor, ObjectWritten, WriteContext } from '../../obje
 import { invalid, notFound } from '../../objects/status-errors.js';
 import { type FieldError, StatusError } from '../../resources/errors.js';
 import { ObjectMeta } from '../../resources/meta.js';
+import { writeOverShown } from '../over-shown.js';
 import type { ReadableCache } from '../readable-cache.js';
 import { machineLabel, nodeKind } from './nodes.js';
 import type { Projection } from './projection.js';
@@ -16,9 +17,6 @@ export interface CoreDoorPorts {
   readonly door: ObjectDoor;
   readonly nodes: Projection;
 }
-
-/** Races that one change of a node may lose before its caller is told. */
-const maxAttempts = 5;
 
 /** Only what `kindRoutes` lets through gets here: changes of nodes and the removal of pods. */
 export class CoreDoor implements ObjectDoor {
@@ -47,21 +45,21 @@ export class CoreDoor implements ObjectDoor {
   /** What is asked for was made out on the node as it is seen here: it is written over that one, and made out anew when it has changed. */
   async #change(name: string, change: (node: JsonObject) => unknown, context: WriteContext): Promise<ObjectWritten> {
     const { cache, door, nodes } = this.ports;
-    for (let attempt = 1; ; attempt++) {
+    return writeOverShown(() => {
       const node = cache.joined(nodeKind.plural, name);
       const machine = nodes.storedName(name);
       if (!node || machine === undefined) throw notFound(nodeKind, name);
       const { errors, patch } = machinePatch(node as unknown as JsonObject, change(node as unknown as JsonObject));
       if (errors.length > 0) throw invalid(nodeKind, name, errors);
-      try {
-        const written = await door.patch(nodes.of, machine, { type: 'merge', body: patch }, context);
-        return { ...written, object: nodes.view(written.object as Joined) ?? node };
-      } catch (error) {
-        const isRace = error instanceof StatusError && error.reason === 'Conflict';
-        const isOurVersion = part(patch, 'metadata').resourceVersion === node.metadata.resourceVersion;
-        if (!isRace || !isOurVersion || attempt === maxAttempts) throw error;
-      }
-    }
+      return {
+        shown: node.metadata.resourceVersion,
+        over: part(patch, 'metadata').resourceVersion,
+        async write() {
+          const written = await door.patch(nodes.of, machine, { type: 'merge', body: patch }, context);
+          return { ...written, object: nodes.view(written.object as Joined) ?? node };
+        },
+      };
+    });
   }
 }
 

@@ -35,6 +35,17 @@ test('paging: whatever the page size and the selector, the pages together are th
   );
 });
 
+for (const selected of [false, true]) {
+  test(`paging: objects of one name are not torn apart${selected ? ', with a selector' : ''}`, () => {
+    const snapshot = ['a', 'b', 'b', 'b', 'c'].map((name) => unitObject(name, 7));
+    const matches = selected ? () => true : undefined;
+    const first = cutPage(snapshot, undefined, 2, matches);
+    assert.deepEqual([namesOf(first.objects), first.after], [['a', 'b', 'b', 'b'], 'b']);
+    const second = cutPage(snapshot, first.after, 2, matches);
+    assert.deepEqual([namesOf(second.objects), second.after], [['c'], undefined]);
+  });
+}
+
 test('paging: a page that ends the list exactly has no continue token', () => {
   const page = cutPage(snapshotOf(['a', 'b']), undefined, 2, undefined);
   assert.deepEqual([namesOf(page.objects), page.after], [['a', 'b'], undefined]);

@@ -83,7 +83,7 @@ function rig(query: string, as: Representation = { form: 'object' }) {
   const gone = new AbortController();
   const closing = new AbortController();
   const options = watchOptions(new URLSearchParams(query));
-  const frames = new EventFrames({ cache, clock });
+  const frames = new EventFrames({ cache, clock, limits });
   const run = () =>
     runWatch(
       { cache, hub, clock, random: () => 0.5, limits, frames },
@@ -257,7 +257,7 @@ test('watch: what the hub replays does not count against a client that just came
 
 test('watch: an event is made into bytes once for all who watch it in the same form', () => {
   const clock = new ManualClock();
-  const frames = new EventFrames({ cache: { fragment: () => undefined } as unknown as ClusterCache, clock });
+  const frames = new EventFrames({ cache: { fragment: () => undefined } as unknown as ClusterCache, clock, limits: defaultLimits });
   const change = event('MODIFIED', red, blue);
   const seen = { type: 'MODIFIED', object: red } as const;
   const table: Representation = { form: 'table', version: 'v1', includeObject: 'Metadata' };
@@ -268,6 +268,22 @@ test('watch: an event is made into bytes once for all who watch it in the same f
   assert.equal(frames.of(unitKind, change, seen, table, false), row);
   clock.advanceSync(1_000);
   assert.notEqual(frames.of(unitKind, change, seen, table, false), row, 'ages moved on');
+});
+
+test('watch: lines are kept up to a limit, and then made again for whoever wants them', () => {
+  const cache = { fragment: () => undefined } as unknown as ClusterCache;
+  const lineOf = (frames: EventFrames, change: ObjectEvent) =>
+    frames.of(unitKind, change, { type: 'MODIFIED', object: change.object }, { form: 'object' }, false);
+  const [old, middle, young] = [red, red, red].map((object) => event('MODIFIED', object, blue)) as [ObjectEvent, ObjectEvent, ObjectEvent];
+  const clock = new ManualClock();
+  const { length } = lineOf(new EventFrames({ cache, clock, limits: defaultLimits }), old);
+  const frames = new EventFrames({ cache, clock, limits: { maxFrameBytes: 2 * length } });
+  const [first, second] = [lineOf(frames, old), lineOf(frames, middle)];
+  assert.deepEqual([lineOf(frames, old) === first, lineOf(frames, middle) === second], [true, true]);
+  const third = lineOf(frames, young);
+  assert.deepEqual([lineOf(frames, middle) === second, lineOf(frames, young) === third], [true, true], 'the younger ones stay');
+  const again = lineOf(frames, old);
+  assert.deepEqual([again === first, again.equals(first)], [false, true]);
 });
 
 test('watch as Table: one row per event, columns with the first event only', async () => {
