@@ -62,9 +62,12 @@ export function conditionsFor(verdict: Verdict, before: readonly Condition[] | u
 
 /** Whether nothing but times differs: then nothing is written. */
 export function saysTheSame(a: GitSyncStatus, b: GitSyncStatus): boolean {
+  // Thousands of names, which are most often the very ones that were read.
+  const isSameInventory = a.inventory === b.inventory;
   const timeless = (status: GitSyncStatus) =>
     JSON.stringify({
       ...status,
+      ...(isSameInventory ? { inventory: [] } : {}),
       conditions: status.conditions?.map(({ lastTransitionTime: _, ...said }) => said),
       lastChange: status.lastChange && { ...status.lastChange, time: '' },
     });

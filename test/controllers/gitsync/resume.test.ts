@@ -112,6 +112,7 @@ for (const { how, away, back } of [
     await rig.until('away', () => isAway);
     await new Promise((resolve) => setTimeout(resolve, 300));
     const before = uids();
+    if (how === 'cannot be reached') assert.equal(isApplied(), false);
     if (how === 'cannot be reached')
       assert.deepEqual(
         old.filter((name) => !before.has(name)),
