@@ -15,6 +15,7 @@ import { eventRoutes, ShownEvents } from './events.js';
 import { evict, evictionRoutes, evictionSubresource } from './eviction.js';
 import { fixedKinds, namespaceKind, serviceKind } from './fixed.js';
 import { defaultNamespace } from './kind.js';
+import { leaseRoute } from './leases.js';
 import { NodeNames } from './node-names.js';
 import { Nodes, nodeKind } from './nodes.js';
 import { podLogRoutes } from './pod-log.js';
@@ -85,6 +86,7 @@ export function coreRoutes({ cache, rest, outputs, usage, clusterUid }: CorePort
       ...usages.routes,
       ...eventRoutes(rest, { ...ports, snapshots: new Snapshots(rest.clock, rest.limits) }),
       ...servings.flatMap(([kind, serving]) => kindRoutes(ports, kind, serving)),
+      leaseRoute(cache, names),
       ...podLogRoutes(outputs),
       ...evictionRoutes({ ...evictions, maxBodyDepth: rest.limits.maxBodyDepth }),
     ],

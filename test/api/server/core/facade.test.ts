@@ -45,6 +45,28 @@ describe('nodes and pods', () => {
     assert.deepEqual([status, json.message], [404, 'nodes "web-9" not found']);
   });
 
+  test('describe node: its lease is the presence of its machine', async () => {
+    const lease = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/web-1';
+    assert.match((await rig.get(lease)).json.message, /not found: no server hears of its agent/);
+    await rig.cache.untilRevision(
+      await write(rig.store, [
+        put(keys.presence(machineA), {
+          info: infoOf('web-1'),
+          machineUid: 'u',
+          session: 's',
+          server: 'alpha',
+          leaseId: '1',
+          since: '2026-01-01T00:00:00.5Z',
+        }),
+      ]),
+    );
+    assert.deepEqual((await rig.get(lease)).json.spec, {
+      holderIdentity: 'alpha',
+      leaseDurationSeconds: 10,
+      acquireTime: '2026-01-01T00:00:00.500000Z',
+    });
+  });
+
   test('pods: in the namespace default, over all namespaces, and in no other', async () => {
     const all = ['db.service.bbbbbbbb', 'pinned.service.aaaaaaaa', 'web.service.aaaaaaaa'];
     assert.deepEqual(namesIn(await rig.get(pods)), all);
