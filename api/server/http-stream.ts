@@ -68,6 +68,20 @@ export function holdOpen(request: FastifyRequest, reply: FastifyReply, quota: St
   return gone.signal;
 }
 
+/** Aborts with the first of the two. Unlike `AbortSignal.any`, it leaves nothing behind in the one that outlives it. */
+export function eitherOf(first: AbortSignal, second: AbortSignal): { readonly signal: AbortSignal; readonly release: () => void } {
+  const either = new AbortController();
+  const abort = () => either.abort();
+  for (const signal of [first, second]) {
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+  }
+  const release = () => {
+    for (const signal of [first, second]) signal.removeEventListener('abort', abort);
+  };
+  return { signal: either.signal, release };
+}
+
 /** Takes the answer out of fastify's hands and sends its head at once, so that a client sees the stream open before anything happens. */
 export function openStream(reply: FastifyReply, contentType: string, headers: Readonly<Record<string, string[]>> = {}): ServerResponse {
   reply.hijack();

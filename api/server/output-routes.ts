@@ -13,7 +13,7 @@ import { StatusError } from '../resources/errors.js';
 import type { Kind } from '../resources/kinds.js';
 import { journalFormats } from '../resources/unit-output.js';
 import { paramsOf } from './access.js';
-import { drainedOrClosed, holdOpen, openStream, type StreamQuota } from './http-stream.js';
+import { drainedOrClosed, eitherOf, holdOpen, openStream, type StreamQuota } from './http-stream.js';
 import type { ServerLimits } from './limits.js';
 import type { JournalRequest, OutputSource } from './ports.js';
 import { flag, oneOf, queryOf, wholeNumber } from './query.js';
@@ -150,20 +150,6 @@ export async function streamJournal(
   const raw = openStream(reply, 'text/plain; charset=utf-8');
   const { unit, machine, signal } = asked;
   await copyLines(through(bytes), raw, signal, (error) => log.warn('log stream broke off', { unit, machine, error }));
-}
-
-/** Aborts with the first of the two. Unlike `AbortSignal.any`, it leaves nothing behind in the one that outlives it. */
-function eitherOf(first: AbortSignal, second: AbortSignal): { readonly signal: AbortSignal; readonly release: () => void } {
-  const either = new AbortController();
-  const abort = () => either.abort();
-  for (const signal of [first, second]) {
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort);
-  }
-  const release = () => {
-    for (const signal of [first, second]) signal.removeEventListener('abort', abort);
-  };
-  return { signal: either.signal, release };
 }
 
 /** At the reader's pace. A stream that breaks is cut, so that the reader does not take what it has for all there is. */

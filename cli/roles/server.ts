@@ -113,6 +113,7 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger, s
       const recorder = openEventRecorder({ store, cache, keys, clock, component: 'server', host: name, log });
       opened.push(() => recorder.stop());
       const shared = { store, cache, door, clock, log, metrics };
+      const closing = new AbortController();
       const gateway = openAgentGateway({ ...shared, pki, tokens, registry, identities, authorize, events: recorder, serverName: name });
       const app = await createApp({
         ...shared,
@@ -131,13 +132,17 @@ function addParts(lifecycle: Lifecycle, settings: ServerSettings, log: Logger, s
           (routes) =>
             routes.add(
               gitHookRoute({ ...shared, readSecret: git.readSecret }),
-              gitPreviewRoute((gitSync) => previewSync(gitSync, { ...git, cache, door })),
+              gitPreviewRoute({
+                preview: (gitSync, signal) => previewSync(gitSync, { ...git, cache, door }, signal),
+                closing: closing.signal,
+              }),
             ),
         ],
       });
       let listeners: Listeners | undefined;
       opened.push(() => listeners?.close());
       opened.push(() => app.fastify.close());
+      opened.push(() => closing.abort());
       // Agents are sent elsewhere first: while they move, what they say is still heard.
       opened.push(() => gateway.close());
       listeners = await openListeners(specs, {

@@ -32,8 +32,8 @@ export interface SyncPreview {
 /** Kinds whose values leave the server in no way. */
 const hidden: ReadonlySet<string> = new Set(['secrets']);
 
-/** @throws StatusError NotFound, Invalid when the revision cannot be applied */
-export async function previewSync(name: string, options: PreviewOptions): Promise<SyncPreview> {
+/** @throws StatusError NotFound, Invalid when the revision cannot be applied; the signal's reason, and git ends with it */
+export async function previewSync(name: string, options: PreviewOptions, signal: AbortSignal): Promise<SyncPreview> {
   const { cache } = options;
   const sync = cache.joined('gitsyncs', name) as GitSync | undefined;
   if (sync === undefined) throw notFound(gitSyncKind, name);
@@ -41,7 +41,7 @@ export async function previewSync(name: string, options: PreviewOptions): Promis
   const settings = settingsOf(spec);
   if ('problem' in settings) throw new StatusError('Invalid', settings.problem);
   try {
-    const source = await openSource(spec, settings, options, undefined);
+    const source = await openSource(spec, settings, options, signal);
     const revision = await resolveRevision(source, options);
     const read = await readRevision(await fetchRevision(source, revision, options), options);
     const { text } = read;
@@ -55,6 +55,7 @@ export async function previewSync(name: string, options: PreviewOptions): Promis
     const objects: SyncPreview['objects'][number][] = [];
     // One after the other: somebody looks at it, and the cluster's own work comes first.
     for (const document of plan.apply.flat()) {
+      signal.throwIfAborted();
       const previewed = await previewOne(document, name, options, plan.apply.flat(), problems);
       if (previewed) objects.push(previewed);
     }

@@ -8,12 +8,16 @@ import { refused } from '../../api/objects/door-rig.js';
 import { GitRepository, unitFile } from '../../rigs/git-repository.js';
 import { SyncRig } from './rig.js';
 
-const previewOn = ({ server, gitDirectory, secrets }: SyncRig, name: string) =>
-  previewSync(name, {
-    ...server,
-    repositories: openRepositories({ directory: gitDirectory, fileRoots: undefined, clock: systemClock, log: silentLogger }),
-    readSecret: async (secret) => secrets.get(secret),
-  });
+const previewOn = ({ server, gitDirectory, secrets }: SyncRig, name: string, signal = new AbortController().signal) =>
+  previewSync(
+    name,
+    {
+      ...server,
+      repositories: openRepositories({ directory: gitDirectory, fileRoots: undefined, clock: systemClock, log: silentLogger }),
+      readSecret: async (secret) => secrets.get(secret),
+    },
+    signal,
+  );
 
 test('after its status was lost, a GitSync’s preview shows the same deletions as before, which are those that the sync then makes', async (t) => {
   const rig = await SyncRig.start(t);
