@@ -23,6 +23,8 @@ export function validateGitSync(object: FlotillaObject): FieldError[] {
   else {
     const url = parseGitUrl(spec.url);
     if ('problem' in url) wrong('spec.url', url.problem);
+    else if (spec.proxySecretRef !== undefined && url.transport !== 'https' && url.transport !== 'http')
+      wrong('spec.proxySecretRef', `works for https:// and http:// alone, and spec.url is ${url.transport}`);
   }
   validateRef(spec.ref, wrong);
   const path = repositoryPath(spec.path ?? '');

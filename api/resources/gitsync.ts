@@ -37,6 +37,9 @@ export const GitSyncSpec = z.strictObject({
   secretRef: SecretRef.optional().describe(
     'The Secret that opens the repository: identity and known_hosts, username and password, or bearerToken.',
   ),
+  proxySecretRef: SecretRef.optional().describe(
+    "The Secret with the proxy to an http or https repository: address, username, password. Default: the server's own HTTPS_PROXY.",
+  ),
   dependsOn: z
     .array(z.strictObject({ name: z.string().min(1).max(253).describe('Name of the GitSync.') }))
     .max(50)

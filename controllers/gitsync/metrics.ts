@@ -4,6 +4,7 @@ import { conditionOf } from '../../api/resources/conditions.js';
 import type { GitSync } from '../../api/resources/gitsync.js';
 import type { Clock } from '../../runtime/clock.js';
 import type { Metrics } from '../../runtime/metrics.js';
+import { settingsOf } from './settings.js';
 import type { Verdict } from './status.js';
 
 export interface GitSyncMetrics {
@@ -49,6 +50,24 @@ export function gitSyncMetrics(metrics: Metrics, cache: Pick<ClusterCache, 'join
       'Whether the GitSync is suspended: 1 or 0; from the leader only.',
       ['gitsync'],
       () => all().map(({ metadata, spec }) => ({ labels: { gitsync: metadata.name }, value: spec?.suspend ? 1 : 0 })),
+    ),
+    metrics.observe(
+      'gauge',
+      'flotilla_gitsync_interval_seconds',
+      'How often the GitSync asks its repository, by its spec; from the leader only.',
+      ['gitsync'],
+      () =>
+        all().flatMap(({ metadata, spec = {} }) => {
+          const settings = settingsOf(spec);
+          return 'problem' in settings ? [] : [{ labels: { gitsync: metadata.name }, value: settings.intervalMs / 1_000 }];
+        }),
+    ),
+    metrics.observe(
+      'gauge',
+      'flotilla_gitsync_objects',
+      'Objects that the GitSync made and has not let go of; from the leader only.',
+      ['gitsync'],
+      () => all().map(({ metadata, status }) => ({ labels: { gitsync: metadata.name }, value: status?.inventory?.length ?? 0 })),
     ),
     metrics.observe(
       'gauge',

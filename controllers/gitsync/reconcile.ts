@@ -76,7 +76,7 @@ function healthToldBy(change: CacheChange): string | undefined {
 
 function* readers(secret: string, cache: SyncOptions['cache']): Generator<string> {
   for (const [name, { value }] of cache.objects('gitsyncs')) {
-    const { secretRef, verify } = (value.spec as GitSync['spec']) ?? {};
-    if (secretRef?.name === secret || verify?.keysSecretRef.name === secret) yield name;
+    const { secretRef, proxySecretRef, verify } = (value.spec as GitSync['spec']) ?? {};
+    if ([secretRef, proxySecretRef, verify?.keysSecretRef].some((ref) => ref?.name === secret)) yield name;
   }
 }

@@ -5,6 +5,7 @@ import { StatusError } from '../../api/resources/errors.js';
 import type { GitSyncSpec } from '../../api/resources/gitsync.js';
 import { shortRevision } from '../../api/resources/gitsync-kind.js';
 import { credentialsFrom, type GitCredentials, type SecretData } from '../../runtime/git/credentials.js';
+import { type GitProxy, proxyFrom } from '../../runtime/git/proxy.js';
 import { type Revision, revisionText } from '../../runtime/git/refs.js';
 import type { RepositoryAccess } from '../../runtime/git/repositories.js';
 import { GitError } from '../../runtime/git/run.js';
@@ -45,12 +46,19 @@ export async function openSource(
   const { url, timeoutMs } = settings;
   const name = spec.secretRef?.name;
   const credentials: GitCredentials | undefined = name === undefined ? undefined : await credentialsOf(name);
-  return { spec, settings, access: { url, credentials, credentialsName: name, timeoutMs, signal } };
+  const proxy = spec.proxySecretRef === undefined ? undefined : await proxyOf(spec.proxySecretRef.name);
+  return { spec, settings, access: { url, credentials, credentialsName: name, proxy, timeoutMs, signal } };
 
   async function credentialsOf(secret: string): Promise<GitCredentials> {
     const found = credentialsFrom(url, await readSecret(sources, secret, 'spec.secretRef'));
     if (!('problem' in found)) return found;
     throw new SourceError('SecretMissing', true, `Secret ${secret} cannot open the repository: ${found.problem}`);
+  }
+
+  async function proxyOf(secret: string): Promise<GitProxy> {
+    const found = proxyFrom(url, await readSecret(sources, secret, 'spec.proxySecretRef'));
+    if (!('problem' in found)) return found;
+    throw new SourceError('SecretMissing', true, `Secret ${secret} names no proxy to the repository: ${found.problem}`);
   }
 }
 

@@ -7,6 +7,7 @@ import type { Clock } from '../clock.js';
 import { credentialEnvironment, type GitCredentials, secretsIn, withPrivateDirectory } from './credentials.js';
 import { baseEnvironment, gitConfig } from './environment.js';
 import type { GitLimits } from './limits.js';
+import { type GitProxy, proxyEnvironment, secretsOfProxies } from './proxy.js';
 import { GitError, type GitResult, gitFailure, runGit } from './run.js';
 
 /** One repository, and how long git may take for each thing asked of it. */
@@ -15,6 +16,8 @@ export interface RepositoryAccess {
   readonly credentials?: GitCredentials | undefined;
   /** Mirrors of one address are apart when their credentials have different names: who may not read one is shown none of it. */
   readonly credentialsName?: string | undefined;
+  /** For http and https; undefined: the one that this server's environment names, if any. */
+  readonly proxy?: GitProxy | undefined;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -34,6 +37,8 @@ export interface GitCommandsOptions {
   readonly clock: Clock;
   readonly limits: GitLimits;
   readonly secretsDirectory?: string | undefined;
+  /** Of this server: only what names a proxy is read. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** Everything rejects with GitError, or with the reason of the access' signal. */
@@ -55,14 +60,15 @@ export class GitCommands {
   /** What git asks of the repository; rejects when it fails at it. */
   async remote(access: RepositoryAccess, args: readonly string[], options: Partial<RunOptions>): Promise<GitResult> {
     const { credentials = {}, url } = access;
+    const proxy = proxyEnvironment(url, access.proxy, this.#options.environment);
     const run = async (directory: string) => {
       const env = await credentialEnvironment(credentials, directory, Math.max(1, Math.ceil(access.timeoutMs / 2_000)));
-      return this.run(access, args, { ...options, env: { ...env, GIT_ALLOW_PROTOCOL: url.transport } });
+      return this.run(access, args, { ...options, env: { ...env, ...proxy, GIT_ALLOW_PROTOCOL: url.transport } });
     };
     const needsFiles = credentials.ssh !== undefined || credentials.ca !== undefined;
     const result = needsFiles ? await this.inPrivate(run) : await run('');
     if (result.code === 0) return result;
-    throw gitFailure('the repository could not be read', result, secretsIn(credentials));
+    throw gitFailure('the repository could not be read', result, [...secretsIn(credentials), ...secretsOfProxies(proxy)]);
   }
 
   /** Resolves whatever the exit code is. */

@@ -1,8 +1,8 @@
 /** What opens a repository: from a Secret's keys to what git is given. Nothing of it is ever an argument of a process. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { GitUrl } from '../../api/resources/git-url.js';
+import { isLoopback } from './proxy.js';
 
 export type SecretData = ReadonlyMap<string, Buffer>;
 
@@ -56,7 +56,6 @@ export function credentialsFrom(url: GitUrl, data: SecretData): GitCredentials |
 
 const text = (value: Buffer | undefined): string => value?.toString('utf8').trim() ?? '';
 const endedByNewline = (value: Buffer): Buffer => (value.at(-1) === 0x0a ? value : Buffer.concat([value, Buffer.from('\n')]));
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
 /** Strings that must not show up in a message. */
 export function secretsIn({ authorization }: GitCredentials): string[] {

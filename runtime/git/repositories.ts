@@ -28,6 +28,8 @@ export interface RepositoriesOptions {
   readonly limits?: Partial<GitLimits>;
   /** Where keys lie while git runs. Default: in memory where the system has such a place. */
   readonly secretsDirectory?: string;
+  /** Where a proxy may be named. Default: this process's environment. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 export interface Tree {
@@ -60,10 +62,10 @@ class MirroredRepositories implements Repositories {
   readonly #mirrors: Mirrors;
 
   constructor(options: RepositoriesOptions) {
-    const { directory, clock, secretsDirectory } = options;
+    const { directory, clock, secretsDirectory, environment = process.env } = options;
     this.#options = options;
     this.#limits = { ...gitLimits, ...options.limits };
-    this.#git = new GitCommands({ home: join(directory, 'home'), clock, limits: this.#limits, secretsDirectory });
+    this.#git = new GitCommands({ home: join(directory, 'home'), clock, limits: this.#limits, secretsDirectory, environment });
     this.#mirrors = new Mirrors({ directory: join(directory, 'mirrors'), clock, idleMs: this.#limits.mirrorIdleMs });
   }
 

@@ -108,7 +108,7 @@ const limited = (maxWriteBytes: number, program: string, args: readonly string[]
 
 const faults: readonly (readonly [RegExp, GitFault])[] = [
   [
-    /authentication failed|could not read (?:username|password)|permission denied|access denied|HTTP (?:401|403)|error: 40[13]|host key verification failed/i,
+    /authentication failed|could not read (?:username|password)|permission denied|access denied|HTTP (?:code )?(?:401|403|407)|response 407|error: 40[137]|host key verification failed/i,
     'refused',
   ],
   [

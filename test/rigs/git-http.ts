@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 
 export class GitHttpServer {
@@ -13,11 +14,13 @@ export class GitHttpServer {
   private constructor(
     private readonly root: string,
     private readonly server: Server,
+    private readonly scheme: 'http' | 'https',
   ) {}
 
-  static async start(root: string): Promise<GitHttpServer> {
-    const server = createServer();
-    const git = new GitHttpServer(root, server);
+  /** @param tls key and certificate, PEM: then it speaks https alone */
+  static async start(root: string, tls?: { readonly key: string; readonly cert: string }): Promise<GitHttpServer> {
+    const server = tls === undefined ? createServer() : createTlsServer(tls);
+    const git = new GitHttpServer(root, server, tls === undefined ? 'http' : 'https');
     server.on('request', (request, response) => git.#answer(request, response));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -25,7 +28,11 @@ export class GitHttpServer {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `${this.scheme}://127.0.0.1:${this.port}`;
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
   }
 
   async stop(): Promise<void> {

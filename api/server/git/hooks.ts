@@ -36,11 +36,13 @@ const tokenKey = 'token';
 const manager = 'git-webhook';
 const path = '/hooks/git/:name';
 
-type Result = 'accepted' | 'ignored' | 'unsigned' | 'unknown' | 'too_large' | 'failed';
+const results = ['accepted', 'ignored', 'unsigned', 'unknown', 'too_large', 'failed'] as const;
+type Result = (typeof results)[number];
 
 export function gitHookRoute({ cache, door, clock, log, metrics, readSecret }: GitHookOptions): Route {
   const counts = metrics.counter('flotilla_git_webhooks_total', 'Webhooks of forges, by what became of them.', ['result']);
-  const count = (result: Result) => counts.inc({ result });
+  // There from the start: the first that is refused is an increase, too.
+  for (const result of results) counts.inc({ result }, 0);
   const refusals = new Refusals(clock, log);
   // A call for a GitSync that takes none is weighed all the same: how long the answer takes does not tell which there are.
   const nobodysToken = randomBytes(32);
@@ -103,7 +105,7 @@ export function gitHookRoute({ cache, door, clock, log, metrics, readSecret }: G
           result = is;
         });
       } finally {
-        count(result);
+        counts.inc({ result });
       }
     },
   };

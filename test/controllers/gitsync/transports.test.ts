@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { keys as storeKeys } from '../../api/objects/door-rig.js';
 import { GitHttpServer } from '../../rigs/git-http.js';
 import { GitRepository, unitFile } from '../../rigs/git-repository.js';
+import { HttpProxy } from '../../rigs/http-proxy.js';
 import { TestSshd } from '../../rigs/sshd.js';
 import { SyncRig } from './rig.js';
 
@@ -88,6 +89,37 @@ test('a token is not sent over http:// to another computer', async (t) => {
   await rig.apply('plain', { url: 'http://git.example/x.git', secretRef: { name: 'token' } });
   await rig.until('refused', () => rig.reason('plain') === 'SecretMissing');
   assert.match(rig.message('plain'), /use https/);
+});
+
+test('a repository that only a proxy leads to, whose Secret comes later and changes', async (t) => {
+  const rig = await SyncRig.start(t);
+  const repository = new GitRepository(t);
+  repository.write('web.service', unitFile()).commit();
+  const http = await GitHttpServer.start(dirname(repository.directory));
+  t.after(() => http.stop());
+  const proxy = await HttpProxy.start(new Map([['git.example:80', http.port]]));
+  t.after(() => proxy.stop());
+  proxy.authorization = `Basic ${Buffer.from('ann:hunter2-proxy').toString('base64')}`;
+  const url = `http://git.example/${repository.directory.split('/').at(-1)}/.git`;
+  await rig.apply('prod', { url, proxySecretRef: { name: 'proxy' } });
+  await rig.until('refused', () => rig.reason('prod') === 'SecretMissing');
+  assert.match(rig.message('prod'), /spec\.proxySecretRef names the Secret proxy, which does not exist/);
+
+  const secret = (password: string) =>
+    rig.secrets.set(
+      'proxy',
+      new Map(Object.entries({ address: proxy.url, username: 'ann', password }).map(([key, value]) => [key, Buffer.from(value)])),
+    );
+  secret('hunter2-wrong');
+  assert.equal(await rig.sync('prod'), 'AccessRefused');
+  secret('hunter2-proxy');
+  assert.equal(await rig.sync('prod'), 'Applied');
+  assert.ok(proxy.requests.length > 0);
+  assert.doesNotMatch(JSON.stringify([rig.events, rig.server.cache.joinedAll('gitsyncs')]), /hunter2/);
+  await assert.rejects(
+    rig.apply('other', { url: repository.url, proxySecretRef: { name: 'proxy' } }),
+    /works for https:\/\/ and http:\/\/ alone/,
+  );
 });
 
 test('a Secret that comes while the store is away is read once that is back, not an interval later', async (t) => {

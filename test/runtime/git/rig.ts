@@ -17,9 +17,14 @@ export function directory(t: TestContext): string {
   return made;
 }
 
-export function open(t: TestContext, limits: Partial<GitLimits> = {}, fileRoots?: readonly string[]) {
+export function open(
+  t: TestContext,
+  limits: Partial<GitLimits> = {},
+  fileRoots?: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+) {
   const at = directory(t);
-  return { at, repositories: openRepositories({ directory: at, fileRoots, clock: systemClock, log: silentLogger, limits }) };
+  return { at, repositories: openRepositories({ directory: at, fileRoots, clock: systemClock, log: silentLogger, limits, environment }) };
 }
 
 export function access(url: string, more: Partial<RepositoryAccess> = {}): RepositoryAccess {
