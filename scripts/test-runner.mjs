@@ -1,5 +1,5 @@
-// Runs test files with Node's own runner and counts; started by test.mjs as a process of its own, because Node 20 hands its own
-// `--import` on to the test processes and takes it from nowhere else. The files of test/e2e and test/invariants, with machines and etcds of
+// Runs bundled test files with Node's own runner and counts; started by test.mjs as a process of its own, with the flags that the test
+// processes are to have. The files of test/e2e and test/invariants, with machines and etcds of
 // their own, run after everything else, two at a time, since they mostly wait: for leases to end and machines to boot. A skipped or todo
 // test is a failure: a skipped check is no check.
 import { basename } from 'node:path';
@@ -12,7 +12,7 @@ const hasMachines = (file) => /\/test\/(e2e|invariants)\//.test(file);
 /** First, so that none of them is left alone at the end. */
 const longest = ['control-plane', 'failover', 'tutorials', 'gitsync', 'kubectl', 'fleet', 'servers', 'placement'];
 const rank = (file) => {
-  const at = longest.indexOf(basename(file, '.test.ts'));
+  const at = longest.indexOf(basename(file, '.test.mjs'));
   return at === -1 ? longest.length : at;
 };
 const counts = { passed: 0, failed: 0 };

@@ -2,8 +2,10 @@
 // `npm test -- FILE...` runs some test files only.
 import { spawn, spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
+import { buildTests, removeBuiltTests } from './build-tests.mjs';
 import { globSync } from './glob.mjs';
 import { checkNode, ensureDebianPackages, ensureNpmPackages, testPackages, top } from './setup.mjs';
+import { dearest, usageFileIn } from './test-usage.mjs';
 
 checkNode();
 ensureNpmPackages();
@@ -30,8 +32,12 @@ for (const [what, command, args] of [
 
 const named = process.argv.slice(2).map((file) => resolve(file));
 const files = named.length > 0 ? named : globSync(join(top, 'test'), '.test.ts');
-const runner = spawn(process.execPath, ['--import', 'tsx', join(top, 'scripts/test-runner.mjs'), ...files], {
+const { directory, bundles } = await buildTests(files);
+// Node 20 hands its runner's own flags on to the test processes and takes them from nowhere else.
+const flags = ['--enable-source-maps', '--import', join(top, 'scripts/test-usage.mjs')];
+const runner = spawn(process.execPath, [...flags, join(top, 'scripts/test-runner.mjs'), ...files.map((file) => bundles.get(file))], {
   cwd: top,
+  env: { ...process.env, FLOTILLA_TEST_BUNDLES: directory, FLOTILLA_TEST_USAGE: usageFileIn(directory) },
   stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
 });
 const counts = await new Promise((done) => {
@@ -41,6 +47,8 @@ const counts = await new Promise((done) => {
   });
   runner.on('exit', (code) => done(last ?? { passed: 0, failed: 1, why: `the test runner ended with ${code} before it had counted` }));
 });
+for (const line of dearest(directory)) console.log(line);
+removeBuiltTests(directory);
 if (counts.why) console.log(counts.why);
 passed += counts.passed;
 failed += counts.failed;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { CliError } from '../../cli/exit.js';
 import { connectionOf, splitWords } from '../../cli/kubectl-plugin.js';
+import { sourceProcess, sourceUrl } from '../rigs/source-process.js';
 
 for (const { argv, kubectl = [], server, words } of [
   { argv: ['logs', 'web.service', '-f'], words: ['logs', 'web.service', '-f'] },
@@ -60,11 +61,11 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     });
     writeFileSync(join(bin, 'kubectl'), `#!/bin/sh\ncat <<'EOF'\n${JSON.stringify(view)}\nEOF\n`);
     chmodSync(join(bin, 'kubectl'), 0o755);
-    const plugin = new URL('../../cli/kubectl-plugin.ts', import.meta.url).href;
+    const plugin = 'cli/kubectl-plugin.ts';
     const script = `
-      const { runPlugin } = await import(${JSON.stringify(plugin)});
+      const { runPlugin } = await import(${JSON.stringify(sourceUrl(plugin))});
       await runPlugin([], (argv) => new Promise(() => { console.log(argv.join(' ')); setInterval(() => {}, 1_000); }));`;
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    const child = spawn(process.execPath, [...sourceProcess(plugin).execArgv, '--input-type=module', '-e', script], {
       env: { ...process.env, PATH: `${bin}:${process.env.PATH}`, TMPDIR: temporary },
       stdio: ['ignore', 'pipe', 'inherit'],
     });

@@ -1,21 +1,14 @@
 /** The command line against a small stand-in server: what is sent, what is printed where, and the exit code. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-const main = resolve(dirname(fileURLToPath(import.meta.url)), '../../cli/main.ts');
-
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+import { run } from '../../cli/roles/dev/run.js';
+import { CommandLine, type Ran } from '../rigs/command-line.js';
+import { sourceArgs } from '../rigs/source-process.js';
 
 const resources = {
   kind: 'APIResourceList',
@@ -39,6 +32,7 @@ describe('the command line', () => {
   let server: Server;
   let folder: string;
   let socket: string;
+  let commandLine: CommandLine;
   let seen: { method: string; url: string }[] = [];
   let answer: (request: IncomingMessage, sent: string) => { status?: number; headers?: Record<string, string>; body: unknown } = () => ({
     status: 404,
@@ -65,25 +59,25 @@ describe('the command line', () => {
       response.end(typeof body === 'string' ? body : JSON.stringify(body));
     });
     await new Promise<void>((done) => server.listen(socket, done));
+    commandLine = new CommandLine({ endpoint: `unix://${socket}`, cwd: folder });
   });
   after(async () => {
+    await commandLine.end();
     server.close();
     await rm(folder, { recursive: true, force: true });
   });
 
-  const flotilla = (args: readonly string[], input = ''): Promise<Outcome> =>
-    new Promise((done) => {
-      seen = [];
-      const child = spawn(process.execPath, ['--import', 'tsx', main, ...args], {
-        env: { ...process.env, FLOTILLA_ENDPOINT: `unix://${socket}`, NO_COLOR: '1' },
-      });
-      let stdout = '';
-      let stderr = '';
-      child.stdout.on('data', (chunk) => (stdout += chunk));
-      child.stderr.on('data', (chunk) => (stderr += chunk));
-      child.on('close', (code) => done({ code: code ?? -1, stdout, stderr }));
-      child.stdin.end(input);
-    });
+  const flotilla = (args: readonly string[], input = ''): Promise<Ran> => {
+    seen = [];
+    return commandLine.run(args, { input });
+  };
+
+  /** The same in a process of its own, from its first line to its exit code. */
+  async function flotillaItself(args: readonly string[]): Promise<Ran> {
+    const env = { ...process.env, FLOTILLA_ENDPOINT: `unix://${socket}`, NO_COLOR: '1' };
+    const { code, stdout, stderr } = await run(process.execPath, [...sourceArgs('cli/main.ts'), ...args], { env });
+    return { code, stdout, stderr };
+  }
 
   const notFound = {
     status: 404,
@@ -103,7 +97,7 @@ describe('the command line', () => {
         rows: [{ cells: ['a.service', 'abc', '5s'], object: { metadata: { name: 'a.service' } } }],
       },
     });
-    assert.deepEqual(await flotilla(['get', 'un']), { code: 0, stdout: 'NAME        AGE\na.service   5s\n', stderr: '' });
+    assert.deepEqual(await flotillaItself(['get', 'un']), { code: 0, stdout: 'NAME        AGE\na.service   5s\n', stderr: '' });
     assert.deepEqual(await flotilla(['get', 'units', '-o', 'wide', '--no-headers']), {
       code: 0,
       stdout: 'a.service   abc   5s\n',
@@ -113,7 +107,7 @@ describe('the command line', () => {
 
   test("the server's refusal is its sentence on stderr, exit 1", async () => {
     answer = () => notFound;
-    const { code, stdout, stderr } = await flotilla(['get', 'unit', 'x.service']);
+    const { code, stdout, stderr } = await flotillaItself(['get', 'unit', 'x.service']);
     assert.deepEqual({ code, stdout }, { code: 1, stdout: '' });
     assert.match(stderr, /NotFound\): units\.flotilla\.dev "x\.service" not found/);
   });
@@ -254,7 +248,7 @@ describe('the command line', () => {
 
   test('an unknown kind names the nearest, or those that there are', async () => {
     assert.match((await flotilla(['get', 'unitz'])).stderr, /no kind "unitz"; did you mean "units"\?/);
-    const { code, stderr } = await flotilla(['get', 'pods']);
+    const { code, stderr } = await flotillaItself(['get', 'pods']);
     assert.equal(code, 2);
     assert.match(stderr, /no kind "pods" \(units, gitsyncs, machines, events\)/);
   });

@@ -1,17 +1,16 @@
 /** Invariant 8. A cluster full of things that do not happen, and what `flotilla describe` says of each. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { openClusterCache } from '../../api/objects/cache.js';
 import type { UnitState } from '../../api/resources/assignment.js';
 import type { UnitSpec } from '../../api/resources/unit.js';
 import { silentLogger } from '../../runtime/log.js';
 import { startRig } from '../api/server/rig.js';
+import { sourceArgs } from '../rigs/source-process.js';
 import { machineId, SimCluster } from '../sim/cluster.js';
 import { invariant } from './invariant.js';
 
-const main = join(dirname(fileURLToPath(import.meta.url)), '../../cli/main.ts');
+const main = sourceArgs('cli/main.ts');
 
 /** What is asked for, what becomes of it on its machine, and what must be said about that. */
 const stories: readonly { unit: string; spec: UnitSpec; seen?: Partial<UnitState>; says: RegExp }[] = [
@@ -94,7 +93,7 @@ const sentence = /^\w+(?:, \w+)*: \S+ \S+ \S.*$/;
 
 /** What describe lists under "Not as it should be", by name of the object. */
 async function describe(endpoint: string, words: string): Promise<Map<string, string[]>> {
-  const child = spawn(process.execPath, ['--import', 'tsx', main, '--endpoint', endpoint, 'describe', words], {
+  const child = spawn(process.execPath, [...main, '--endpoint', endpoint, 'describe', words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let text = '';

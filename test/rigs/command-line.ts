@@ -1,8 +1,7 @@
 /** The command line in a process of its own, started once for many commands: what each prints where, and its exit code. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { sourceProcess } from './source-process.js';
 
 export interface Ran {
   readonly code: number;
@@ -22,8 +21,8 @@ export class CommandLine {
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly defaults: { readonly endpoint: string; readonly cwd: string }) {
-    const child = join(dirname(fileURLToPath(import.meta.url)), 'command-line-child.ts');
-    this.#child = fork(child, { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const { file, execArgv } = sourceProcess('test/rigs/command-line-child.ts');
+    this.#child = fork(file, { execArgv: [...execArgv], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   }
 
   /** One command at a time: they share a process. */
