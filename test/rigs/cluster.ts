@@ -6,9 +6,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ClusterOptions, DevCluster, removeAbandonedClusters } from '../../cli/roles/dev/cluster.js';
 import type { SystemdMachine } from '../../cli/roles/dev/machine.js';
-import { until } from '../../cli/roles/dev/managed-process.js';
-
-export { until } from '../../cli/roles/dev/managed-process.js';
+import { until as untilQuietly } from '../../cli/roles/dev/managed-process.js';
+import { clusterState } from './cluster-state.js';
 
 const top = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const program = join(top, 'dist/flotilla.mjs');
@@ -35,6 +34,28 @@ export interface WireUnit {
   };
 }
 
+const running = new Set<DevCluster>();
+/** A test that fails for want of something is told once or twice why; the next ones fail for the same reason. */
+const mostStates = 3;
+let toldStates = 0;
+
+/** Prints the state of every running cluster. */
+async function tellStates(): Promise<void> {
+  if (++toldStates > mostStates) return;
+  for (const dev of running) process.stderr.write(`\n=== cluster ${dev.id} at that time\n${await clusterState(dev)}\n===\n`);
+}
+
+/** As for `flotilla dev`: looks often, until `check` returns something. When that is not in time, the state of the clusters is printed. */
+export async function until<T>(...words: Parameters<typeof untilQuietly<T>>): Promise<T> {
+  try {
+    return await untilQuietly(...words);
+  } catch (error) {
+    process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}`);
+    await tellStates();
+    throw error;
+  }
+}
+
 export class TestCluster {
   private constructor(
     readonly dev: DevCluster,
@@ -56,11 +77,20 @@ export class TestCluster {
       metadata: (index) => ({ zone: `z${index}`, disk: index === 3 ? 'hdd' : 'ssd' }),
       ...options,
     });
-    await dev.untilMachinesReady();
-    return new TestCluster(dev, stamps);
+    running.add(dev);
+    const cluster = new TestCluster(dev, stamps);
+    try {
+      await dev.untilMachinesReady();
+      return cluster;
+    } catch (error) {
+      await tellStates();
+      await cluster.stop();
+      throw error;
+    }
   }
 
   async stop(): Promise<void> {
+    running.delete(this.dev);
     await this.dev.stop();
     await rm(this.stampsDirectory, { recursive: true, force: true });
   }

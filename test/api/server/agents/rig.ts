@@ -40,13 +40,16 @@ const storeClock: Clock = {
 
 export const machineId = (letter: string): string => letter.repeat(32);
 
-/** Waits for what is only a matter of milliseconds; fails with the words when it does not come. */
-export async function until<T>(what: string, look: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  for (const end = Date.now() + 10_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 5))) {
+/** Waits for what is a matter of milliseconds on a quiet machine; fails with the words when it does not come. */
+export async function until<T>(
+  what: string | (() => string),
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+): Promise<T> {
+  for (const end = Date.now() + 30_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 5))) {
     const found = await look();
     if (found !== undefined && found !== false) return found as T;
   }
-  assert.fail(`never came: ${what}`);
+  assert.fail(`never came: ${typeof what === 'string' ? what : what()}`);
 }
 
 export interface RecordedEvent {
@@ -296,7 +299,10 @@ export class FakeAgent {
 
   /** The first message of that type that fits; waits for it. */
   next<Type extends FromServer['type']>(type: Type, fits: (message: Message<Type>) => boolean = () => true): Promise<Message<Type>> {
-    return until(`${type}; instead: ${JSON.stringify(this.received).slice(0, 2_000)}`, () => this.all(type).find(fits));
+    return until(
+      () => `${type}; instead: ${JSON.stringify(this.received).slice(0, 2_000)}`,
+      () => this.all(type).find(fits),
+    );
   }
 
   /** Sends a heartbeat and waits for its acknowledgement. */
