@@ -12,6 +12,10 @@ describe('a unit on three machines', () => {
     await cluster?.stop();
   });
 
+  /** A process is there a moment before it has said anything. */
+  const untilLogged = (unit: string, words: RegExp) =>
+    until(`${words} in the logs of ${unit}`, async () => words.test(await cluster.dev.mustCli(['logs', unit])));
+
   test('apply runs it, get and describe show it, logs follow it', async () => {
     assert.equal(
       await cluster.apply(unitManifest('hello.service', "[Service]\nExecStart=/bin/sh -c 'echo Hello World; exec sleep infinity'\n")),
@@ -24,7 +28,7 @@ describe('a unit on three machines', () => {
 
     assert.match(await cluster.dev.mustCli(['get', 'units']), /^NAME +.*\nhello\.service +launched +active +running/);
     assert.match(await cluster.dev.mustCli(['describe', 'unit', 'hello.service']), new RegExp(machine.options.machineId.slice(0, 8)));
-    assert.match(await cluster.dev.mustCli(['logs', 'hello.service']), /Hello World/);
+    await untilLogged('hello.service', /Hello World/);
     assert.match(await cluster.dev.mustCli(['wait', '--for=condition=Ready', 'unit/hello.service', '--timeout=5s']), /condition met/);
   });
 
@@ -98,7 +102,7 @@ describe('a unit on three machines', () => {
       'restarted',
       (unit) => unit.status?.mainPID !== undefined && unit.status.mainPID !== 0 && unit.status.mainPID !== one.status?.mainPID,
     );
-    assert.match(await cluster.dev.mustCli(['logs', 'job@1.service']), /second 1/);
+    await untilLogged('job@1.service', /second 1/);
     assert.equal(again.status?.machine, one.status?.machine);
     assert.match(await cluster.dev.mustCli(['describe', 'unit', 'job@1']), /Content, of its template job@\.service:\n.*\n.*second %i/);
     assert.equal(await cluster.dev.mustCli(['wait', 'unit/job@1']), 'unit/job@1.service condition met\n');

@@ -96,6 +96,7 @@ describe('placement on three machines', () => {
     const unit = await cluster.untilReady('everywhere.service');
     assert.equal(unit.status?.machine, undefined);
     assert.deepEqual(await assignedTo('everywhere.service'), ['m1', 'm2']);
+    await until('a start on each', async () => (await stampsOf('everywhere.service', 'start')).length === 2);
     assert.equal((await cluster.show(machineNamed('m3'), 'everywhere.service', 'LoadState')).LoadState, 'not-found');
     const started = await stampsOf('everywhere.service', 'start');
     assert.deepEqual(started.map(({ machine }) => machine).sort(), ['m1', 'm2']);
@@ -262,7 +263,7 @@ describe('placement on three machines', () => {
     const text = (note: string) => stampingUnit({ note, extra: 'ExecStartPre=/bin/sleep 0.3', sections: '[X-Fleet]\nGlobal=true\n' });
     await cluster.apply(unitManifest('rolling.service', text('one')));
     await cluster.untilReady('rolling.service');
-    assert.equal((await stampsOf('rolling.service', 'start')).length, 3);
+    await until('a start on each', async () => (await stampsOf('rolling.service', 'start')).length === 3);
     await cluster.apply(unitManifest('rolling.service', text('two')));
     await until('all three to have changed', async () => (await stampsOf('rolling.service', 'start')).length === 6);
     await cluster.untilUnit('rolling.service', 'up to date', (unit) => conditionOf(unit, 'UpToDate')?.status === 'True');

@@ -110,7 +110,7 @@ describe('flotilla dev', () => {
 
   test('up, its units shown, Ctrl-C, nothing left; twice in a row', async () => {
     for (const round of [1, 2]) {
-      const cluster = dev('--machines', '2', '--apply', manifests);
+      const cluster = dev('--machines', String(3 - round), '--apply', manifests);
       const id = await cluster.id();
       await cluster.isUp();
       for (const name of examples) assert.match(cluster.said, new RegExp(`unit/${name} created`), 'every example is applied');

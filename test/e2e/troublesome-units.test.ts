@@ -38,8 +38,12 @@ describe('units that misbehave', () => {
   });
 
   test('one that hangs in ExecStop delays only itself', async () => {
+    const letGo = '/run/let-go';
     await cluster.apply(
-      pinned('hangs.service', stampingUnit({ extra: 'ExecStop=/bin/sleep 20\nTimeoutStopSec=60' })),
+      pinned(
+        'hangs.service',
+        stampingUnit({ extra: `ExecStop=/bin/sh -c 'until [ -e ${letGo} ]; do sleep 0.1; done'\nTimeoutStopSec=300` }),
+      ),
       pinned('healthy.service', stampingUnit()),
     );
     await cluster.untilReady('hangs.service');
@@ -54,7 +58,8 @@ describe('units that misbehave', () => {
       'deactivating',
       'the stuck one is still stopping',
     );
-    assert.match(await machine.must(['cat', '/run/systemd/system/hangs.service']), /sleep 20/, 'and its file is there while it does');
+    assert.match(await machine.must(['cat', '/run/systemd/system/hangs.service']), /let-go/, 'and its file is there while it does');
+    await machine.must(['touch', letGo]);
     await cluster.untilGone('hangs.service', 60_000);
     const stamps = await cluster.stamps();
     const at = (unit: string, what: string) => stamps.find((stamp) => stamp.unit === unit && stamp.what === what)?.at ?? Number.NaN;

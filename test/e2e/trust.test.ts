@@ -13,7 +13,7 @@ import { ask as askSocket } from '../../cli/roles/dev/ask.js';
 import type { SystemdMachine } from '../../cli/roles/dev/machine.js';
 import { freePort } from '../../cli/roles/dev/ports.js';
 import { run } from '../../cli/roles/dev/run.js';
-import { ask, type Credentials, FakeAgent, newCluster } from '../api/server/agents/rig.js';
+import { ask, type Credentials, FakeAgent, keptConnection, newCluster } from '../api/server/agents/rig.js';
 import { conditionOf, program, stampingUnit, TestCluster, unitManifest, until } from '../rigs/cluster.js';
 
 /** What an agent keeps of its cluster. */
@@ -141,13 +141,19 @@ describe('trust between server, machines and admins', () => {
       assert.ok(documented >= 2 * kinds.length, `${documented} documented paths`);
     });
 
-    test('is 403 everywhere but on its own stream, by get, list, watch, create, patch, delete and guess', async () => {
+    test('is 403 everywhere but on its own stream, by get, list, watch, create, patch, delete and guess', async (t) => {
       const credentials = await credentialsOf(m1);
       const tried = new Set<string>();
+      const connection = keptConnection();
+      t.after(() => connection.destroy());
       for (const route of routes) {
         if (isPublic(route) || nameOf(route) in open) continue;
         for (const target of targets(route)) {
-          const answer = await ask({ url: url(), ca: credentials.ca }, route.method, target, { credentials, ...bodyFor(route) });
+          const answer = await ask({ url: url(), ca: credentials.ca }, route.method, target, {
+            credentials,
+            connection,
+            ...bodyFor(route),
+          });
           assert.equal(answer.status, 403, `${route.method} ${target}: ${answer.text.slice(0, 300)}`);
           assert.equal(answer.text.includes(secretText), false);
           if (route.method === 'HEAD') continue;
@@ -174,12 +180,14 @@ describe('trust between server, machines and admins', () => {
       assert.equal((await cluster.unit('theirs.service'))?.status?.active, 'active', 'and nothing happened');
     });
 
-    test('and without a certificate: 401, but for what is public', async () => {
+    test('and without a certificate: 401, but for what is public', async (t) => {
       const ca = await caOfCluster();
+      const connection = keptConnection();
+      t.after(() => connection.destroy());
       for (const route of routes) {
         for (const target of targets(route)) {
           if (isPublic(route)) continue;
-          const { status, text } = await ask({ url: url(), ca }, route.method, target, bodyFor(route));
+          const { status, text } = await ask({ url: url(), ca }, route.method, target, { connection, ...bodyFor(route) });
           assert.equal(status, 401, `${route.method} ${target}: ${text.slice(0, 300)}`);
         }
         if (isPublic(route)) assert.ok(nameOf(route).replace('/:check', '') in open, `${nameOf(route)} is public and nobody said why`);

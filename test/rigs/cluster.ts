@@ -4,6 +4,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ask } from '../../cli/roles/dev/ask.js';
 import { type ClusterOptions, DevCluster, removeAbandonedClusters } from '../../cli/roles/dev/cluster.js';
 import type { SystemdMachine } from '../../cli/roles/dev/machine.js';
 import { until as untilQuietly } from '../../cli/roles/dev/managed-process.js';
@@ -73,9 +74,9 @@ export class TestCluster {
       parent,
       program,
       machines: 3,
-      bindInMachines: { [stamps]: '/var/stamps' },
       metadata: (index) => ({ zone: `z${index}`, disk: index === 3 ? 'hdd' : 'ssd' }),
       ...options,
+      bindInMachines: { ...options.bindInMachines, [stamps]: '/var/stamps' },
     });
     running.add(dev);
     const cluster = new TestCluster(dev, stamps);
@@ -101,7 +102,10 @@ export class TestCluster {
   }
 
   async unit(name: string): Promise<WireUnit | undefined> {
-    return (await this.units()).find((unit) => unit.metadata.name === name);
+    const { status, body } = await ask(this.dev.servers[0]!.socket, `/apis/flotilla.dev/v1/units/${encodeURIComponent(name)}`);
+    if (status === 404) return undefined;
+    if (status !== 200) throw new Error(`unit ${name}: ${status}: ${body}`);
+    return JSON.parse(body) as WireUnit;
   }
 
   async units(): Promise<readonly WireUnit[]> {
@@ -186,12 +190,16 @@ export const isTrue = (unit: WireUnit, type: string) => conditionOf(unit, type)?
 /** Seconds since the kernel booted: the clock of all stamps. */
 export const bootClock = async (): Promise<number> => Number((await readFile('/proc/uptime', 'utf8')).split(' ')[0]);
 
-/** A service that stamps its start and its stop, and runs until it is stopped. `extra` goes into [Service], `sections` behind it. */
+/**
+ * A service that stamps its start and its stop, and runs until it is stopped. It counts as started only once its start is stamped: a process
+ * is there a moment before it has written anything. `extra` goes into [Service], `sections` behind it.
+ */
 export const stampingUnit = (options: { extra?: string; sections?: string; note?: string } = {}): string => `[Unit]
 Description=stamps ${options.note ?? ''}
 
 [Service]
 ExecStart=/bin/sh -c 'echo "%n $(hostname) start $$$$ $(cut -d" " -f1 /proc/uptime)" >> /var/stamps/%n.$(hostname); exec sleep infinity'
+ExecStartPost=/bin/sh -c 'until grep -q " start $$MAINPID " /var/stamps/%n.$(hostname); do sleep 0.01; done'
 ExecStopPost=/bin/sh -c 'echo "%n $(hostname) stop $$$$ $(cut -d" " -f1 /proc/uptime)" >> /var/stamps/%n.$(hostname)'
 ${options.extra ?? ''}
 ${options.sections ?? ''}`;

@@ -179,14 +179,10 @@ export class DevCluster {
 
   /** Resolves when the server says that it is ready. */
   async untilReady(server: ServerHandle): Promise<void> {
-    await until(
-      `${server.process.options.name} ready`,
-      async () => (await this.cli(['get', '--raw', '/readyz'], { socket: server.socket })).code === 0,
-      {
-        process: server.process,
-        everyMs: 100,
-      },
-    );
+    await until(`${server.process.options.name} ready`, async () => (await ask(server.socket, '/readyz')).status === 200, {
+      process: server.process,
+      everyMs: 100,
+    });
   }
 
   async addMachine(index: number): Promise<SystemdMachine> {

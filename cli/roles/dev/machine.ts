@@ -31,6 +31,8 @@ export interface MachineOptions {
 
 const bootLimitMs = 60_000;
 const exitLimitMs = 10_000;
+/** systemctl speaks to PID 1 here; before it is there, to ask is in vain. */
+const systemdSocket = '/run/systemd/private';
 
 export class SystemdMachine {
   #leader: number | undefined;
@@ -114,8 +116,8 @@ export class SystemdMachine {
     for (;;) {
       if (hasEnded()) throw new Error(`machine ${name} did not boot: ${(await this.console()).trim().slice(-2_000)}`);
       this.#leader ??= await onlyChild(supervisor.pid);
-      if (this.#leader !== undefined && (await this.exec(['systemctl', 'show', '--property=Version'], { timeoutMs: 5_000 })).code === 0)
-        break;
+      const isListening = this.#leader !== undefined && existsSync(`/proc/${this.#leader}/root${systemdSocket}`);
+      if (isListening && (await this.exec(['systemctl', 'show', '--property=Version'], { timeoutMs: 5_000 })).code === 0) break;
       if (performance.now() > deadline) throw new Error(`machine ${name} did not boot within ${bootLimitMs / 1_000} s`);
       await new Promise((resolve) => setTimeout(resolve, 30));
     }

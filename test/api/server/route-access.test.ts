@@ -7,7 +7,18 @@ import { after, before, describe, test } from 'node:test';
 import { kinds } from '../../../api/resources/registry.js';
 import type { Route } from '../../../api/server/routes.js';
 import { assignmentOf, keys, put, unitRow, write } from '../objects/cluster-writer.js';
-import { type Answer, ask, type Cluster, type Credentials, joinMachine, machineId, newCluster, type Server, until } from './agents/rig.js';
+import {
+  type Answer,
+  ask,
+  type Cluster,
+  type Credentials,
+  joinMachine,
+  keptConnection,
+  machineId,
+  newCluster,
+  type Server,
+  until,
+} from './agents/rig.js';
 
 /** Routes that a machine may use, or everybody, with the reason. Whatever is not named here must refuse a machine. */
 const notForbidden: Readonly<Record<string, string>> = {
@@ -82,13 +93,15 @@ function isRefusal({ status, text }: Answer, method = 'GET'): boolean {
 }
 
 describe('a machine certificate', () => {
-  test('is refused by every route that is not named here, whatever it asks for', async () => {
+  test('is refused by every route that is not named here, whatever it asks for', async (t) => {
+    const connection = keptConnection();
+    t.after(() => connection.destroy());
     const tried: string[] = [];
     for (const route of server.routes) {
       if (nameOf(route) in notForbidden || route.audience === 'public') continue;
       for (const url of urlsOf(route)) {
         const body = route.method === 'GET' || route.method === 'HEAD' ? {} : { body: {} };
-        const answer = await ask(server, route.method, url, { credentials: certificate, ...body });
+        const answer = await ask(server, route.method, url, { credentials: certificate, connection, ...body });
         assert.ok(
           isRefusal(answer, route.method),
           `${route.method} ${url} answered a machine ${answer.status}: ${answer.text.slice(0, 200)}`,
@@ -135,12 +148,14 @@ describe('a machine certificate', () => {
 });
 
 describe('nobody', () => {
-  test('is refused by every route that is not public', async () => {
+  test('is refused by every route that is not public', async (t) => {
+    const connection = keptConnection();
+    t.after(() => connection.destroy());
     for (const route of server.routes) {
       if (route.audience === 'public') continue;
       const body = route.method === 'GET' || route.method === 'HEAD' ? {} : { body: {} };
       for (const url of urlsOf(route)) {
-        const answer = await ask(server, route.method, url, body);
+        const answer = await ask(server, route.method, url, { connection, ...body });
         assert.equal(answer.status, 401, `${route.method} ${url}`);
       }
     }
