@@ -84,7 +84,7 @@ describe('losing machines', () => {
       1,
       'the name is taken until it is gone',
     );
-    assert.equal((await cluster.dev.cli(['delete', 'unit', 'stuck.service', '--force', '--timeout=10s'])).code, 0);
+    assert.equal((await cluster.dev.cli(['delete', 'unit', 'stuck.service', '--force', '--timeout=60s'])).code, 0);
     await machine.boot();
     await cluster.dev.untilMachinesReady();
     await until(

@@ -29,7 +29,7 @@ describe('a unit on three machines', () => {
     assert.match(await cluster.dev.mustCli(['get', 'units']), /^NAME +.*\nhello\.service +launched +active +running/);
     assert.match(await cluster.dev.mustCli(['describe', 'unit', 'hello.service']), new RegExp(machine.options.machineId.slice(0, 8)));
     await untilLogged('hello.service', /Hello World/);
-    assert.match(await cluster.dev.mustCli(['wait', '--for=condition=Ready', 'unit/hello.service', '--timeout=5s']), /condition met/);
+    assert.match(await cluster.dev.mustCli(['wait', '--for=condition=Ready', 'unit/hello.service', '--timeout=30s']), /condition met/);
   });
 
   test('applying the same again changes nothing and says so', async () => {

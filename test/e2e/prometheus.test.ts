@@ -53,7 +53,7 @@ describe('Prometheus over a real cluster', () => {
     const expected = cluster.dev.servers.length + cluster.dev.machines.length;
     await until('all targets scraped', async () => (await targets()).filter(({ health }) => health === 'up').length === expected, {
       process: prometheus,
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
     // After the first scrape, so that what this brings about is an increase.
     await makeEvents();
@@ -215,7 +215,7 @@ describe('Prometheus over a real cluster', () => {
         if (open.size > 0) throw new Error([...open].map(([{ of, expr }, why]) => `\n${of}: ${why}: ${expr}`).join(''));
         return true;
       },
-      { timeoutMs: 25_000, everyMs: 500 },
+      { timeoutMs: 60_000, everyMs: 500 },
     );
   });
 

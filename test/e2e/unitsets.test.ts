@@ -26,7 +26,7 @@ describe('a set of units on three machines', () => {
       },
     });
   const flotilla = (...words: string[]) => cluster.dev.mustCli(words);
-  const available = () => flotilla('wait', '--for=condition=Available', 'unitset/web', '--timeout=30s');
+  const available = () => flotilla('wait', '--for=condition=Available', 'unitset/web', '--timeout=60s');
   const members = async (): Promise<readonly WireUnit[]> =>
     (await cluster.units()).filter(({ metadata }) => metadata.name.startsWith('web@'));
   /** How many units of the set each machine has, in descending order. */
@@ -129,7 +129,7 @@ describe('a set of units on three machines', () => {
 
   test('the shipped example becomes available, and goes with its units when these are to go first', async () => {
     await flotilla('apply', '-f', shipped);
-    await flotilla('wait', '--for=condition=Available', 'unitset/www', '--timeout=30s');
+    await flotilla('wait', '--for=condition=Available', 'unitset/www', '--timeout=60s');
     await flotilla('delete', '-f', shipped, '--cascade=foreground');
     assert.deepEqual(
       (await cluster.units()).filter(({ metadata }) => metadata.name.startsWith('www@')),

@@ -158,15 +158,11 @@ export class TestCluster {
 
   /** Resolves once the unit's stamps are these, in this order: a process is active a moment before it has written anything. */
   untilStamps(unit: string, ...expected: readonly Stamp['what'][]): Promise<true> {
-    return until(
-      `stamps of ${unit}`,
-      async () => {
-        const seen = (await this.stamps(unit)).map(({ what }) => what);
-        if (seen.join() === expected.join()) return true;
-        throw new Error(`expected ${expected.join(', ')}; there are ${seen.join(', ') || 'none'}`);
-      },
-      { timeoutMs: 5_000 },
-    );
+    return until(`stamps of ${unit}`, async () => {
+      const seen = (await this.stamps(unit)).map(({ what }) => what);
+      if (seen.join() === expected.join()) return true;
+      throw new Error(`expected ${expected.join(', ')}; there are ${seen.join(', ') || 'none'}`);
+    });
   }
 
   /** Everything that stamping units have written, oldest first. */

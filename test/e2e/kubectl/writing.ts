@@ -85,7 +85,7 @@ export const writing: readonly Step[] = [
       await apply(kubectl, documents(kubectl.unit(stays, { labels }), kubectl.unit(goes, { labels })));
       const flags = ['--prune', '-l', `prune=${kubectl.prefix}`, '--prune-allowlist=flotilla.dev/v1/Unit'];
       assert.match(await apply(kubectl, kubectl.unit(stays, { labels }), ...flags), new RegExp(`${goes} pruned`));
-      await kubectl.must(['wait', '--for=delete', `unit/${goes}`, '--timeout=30s']);
+      await kubectl.must(['wait', '--for=delete', `unit/${goes}`, '--timeout=60s']);
       assert.equal(await kubectl.must(['get', 'units', '-l', `prune=${kubectl.prefix}`, '-o', 'name']), `unit.flotilla.dev/${stays}\n`);
     },
   },
