@@ -178,7 +178,7 @@ describe('kubectl on nodes and pods', () => {
         const [one, two] = hostnames;
         await kubectl.must(['cordon', one!, two!]);
         const { node } = await podOf(kubectl, 'talks.service');
-        const drained = await kubectl.run(['drain', node, '--timeout=4s'], { timeoutMs: 60_000 });
+        const drained = await kubectl.run(['drain', node, '--timeout=8s'], { timeoutMs: 60_000 });
         assert.equal(drained.code, 1);
         assert.match(drained.stderr, /talks\.service: .*nowhere else to go: 2 machines: cordoned/);
         await kubectl.must(['uncordon', one!, two!]);
