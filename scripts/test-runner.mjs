@@ -27,6 +27,8 @@ const rank = (file) => {
   const at = longest.indexOf(basename(file, '.test.mjs'));
   return at === -1 ? longest.length : at;
 };
+/** A file that fails as a whole is named by its bundle. */
+const inSources = (text) => text.replaceAll(`${process.env.FLOTILLA_TEST_BUNDLES}/`, '').replaceAll('.test.mjs', '.test.ts');
 const counts = { passed: 0, failed: 0 };
 const failures = [];
 
@@ -45,7 +47,7 @@ function start(batch, concurrency) {
   stream.on('test:fail', (event) => {
     if (event.details.error?.failureType === 'subtestsFailed') return;
     counts.failed += 1;
-    failures.push(`${event.file ?? ''}: ${event.name}`);
+    failures.push(inSources(`${event.file ?? ''}: ${event.name}`));
   });
   return {
     print: () =>
