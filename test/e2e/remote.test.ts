@@ -50,7 +50,7 @@ describe('machines from near', () => {
   });
 
   const flotilla = (...args: readonly string[]): Promise<Finished> => cluster.dev.cli(args, { env: sshd.keys.environment });
-  const say = (machine: SystemdMachine, line: string) => machine.must(['sh', '-c', `echo "${line}" > /run/said`], { timeoutMs: 10_000 });
+  const say = (machine: SystemdMachine, line: string) => machine.must(['sh', '-c', `echo "${line}" > /run/said`]);
   const follower = (unit: string) => ['pgrep', '--full', `journalctl .*--unit=${unit}`];
 
   describe('status', () => {
