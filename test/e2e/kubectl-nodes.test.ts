@@ -198,6 +198,7 @@ describe('kubectl on nodes and pods', () => {
         await kubectl.must(['label', 'node', node!, 'room=small']);
         const machine = await kubectl.must(['get', 'machines', '-l', 'room=small', '-o', 'jsonpath={.items[*].spec.taints[*].key}']);
         assert.equal(machine, 'room');
+        assert.match(await kubectl.must(['explain', 'node.spec']), /unschedulable[\s\S]*Can be changed/);
         await kubectl.must(['taint', 'nodes', node!, 'room-']);
         await kubectl.must(['label', 'node', node!, 'room-']);
       },
