@@ -2,20 +2,16 @@
  * systemd over D-Bus, and the only door to dbus-next. Of that library only marshalling, authentication and sending are used: it never
  * says that the bus is gone, lets calls hang for ever, leaks match rules through its proxy objects and answers our own exceptions to the
  * sender. So every call has a timeout here, the socket's own end is watched, and the one set of match rules goes with its connection.
- * What comes is read by `dbus-reader.ts`: most of an agent's work would be to unpack what nobody asks for.
  */
-import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import dbus from 'dbus-next';
 import { type Clock, type Random, sleep } from '../runtime/clock.js';
 import type { Logger } from '../runtime/log.js';
-import { type BusMessage, messageType, readMessages } from './dbus-reader.js';
 import { commandProperties, failedCommand, isUnexplained } from './failed-command.js';
 import { sharedWork } from './shared-work.js';
 import { type Job, NoAnswer, type SeenUnit, type Systemd, SystemdError, type SystemdListener, type UnitDetails } from './systemd.js';
 import { Jobs } from './systemd-jobs.js';
 import {
-  changeProperties,
   runFacts,
   runProperties,
   seenUnit,
@@ -70,8 +66,7 @@ export function openSystemdDbus(options: SystemdDbusOptions): Systemd {
 
 /** The parts of a MessageBus that dbus-next keeps to itself and that cannot be done without. */
 interface Internals {
-  readonly _connection: EventEmitter & { readonly stream: Duplex };
-  /** By the serials of calls that the library makes itself: Hello. */
+  readonly _connection: { readonly stream: Duplex };
   readonly _methodReturnHandlers: Record<number, unknown>;
 }
 
@@ -218,7 +213,7 @@ class SystemdDbus implements Systemd {
 
   async #property(path: string, from: string, name: string): Promise<unknown> {
     const [value] = await this.#call({ path, interface: properties, member: 'Get', signature: 'ss', body: [from, name] });
-    return value;
+    return (value as dbus.Variant).value;
   }
 
   async #call(target: CallTarget): Promise<readonly unknown[]> {
@@ -303,34 +298,25 @@ class SystemdDbus implements Systemd {
     this.#connection = connection;
     const { _connection, _methodReturnHandlers } = connection.bus as unknown as Internals;
     const lost = new Promise<string>((resolve) => {
-      const lose = (why: string) => {
-        this.#lose(connection, why);
-        resolve(why);
-      };
-      connection.bus.on('error', (error: Error) => lose(error.message));
-      _connection.stream.on('close', () => lose('the bus closed the connection'));
+      connection.bus.on('error', (error: Error) => {
+        this.#lose(connection, error.message);
+        resolve(error.message);
+      });
+      _connection.stream.on('close', () => {
+        this.#lose(connection, 'the bus closed the connection');
+        resolve('the bus closed the connection');
+      });
     });
     const greeted = new Promise<void>((resolve, reject) => {
       connection.bus.on('connect', () => resolve());
-      const receive = (message: BusMessage) => {
-        const serial = message.replySerial ?? 0;
-        if (message.type === messageType.error && serial in _methodReturnHandlers) {
+      connection.bus.on('message', (message) => {
+        const serial = Number(message.replySerial);
+        if (message.type === dbus.MessageType.ERROR && serial in _methodReturnHandlers) {
           // Hello is the one call that dbus-next makes itself. Refused, it would become an unhandled rejection and end the process.
           delete _methodReturnHandlers[serial];
           reject(refusal(message));
-        } else if (message.type === messageType.call || serial in _methodReturnHandlers) {
-          // What somebody asks of us the library answers as well: that there is nothing here.
-          _connection.emit('message', { ...message, body: message.body() });
         } else this.#receive(connection, message);
-      };
-      // The library begins to read right after this event, with nothing taken from the stream yet; the next tick comes before it is told
-      // that there is something.
-      _connection.once('connect', () =>
-        process.nextTick(() => {
-          _connection.stream.removeAllListeners('readable');
-          readMessages(_connection.stream, receive);
-        }),
-      );
+      });
       void lost.then((why) => reject(new Error(why)));
     });
     try {
@@ -382,45 +368,42 @@ class SystemdDbus implements Systemd {
   // ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Nothing may be thrown from here: dbus-next would send the stack to whoever sent the message. */
-  #receive(connection: Connection, message: BusMessage): void {
+  #receive(connection: Connection, message: dbus.Message): void {
     try {
-      if (message.type === messageType.signal) {
-        this.#signal(connection, message);
-        return;
+      if (message.type === dbus.MessageType.SIGNAL) this.#signal(connection, message);
+      else if (message.type !== dbus.MessageType.METHOD_CALL) {
+        const pending = connection.pending.get(Number(message.replySerial));
+        if (message.type === dbus.MessageType.ERROR) pending?.reject(refusal(message));
+        else pending?.resolve(message.body);
       }
-      const pending = connection.pending.get(message.replySerial ?? 0);
-      if (message.type === messageType.error) pending?.reject(refusal(message));
-      else pending?.resolve(message.body());
     } catch (error) {
       this.#options.log.error('bad message from the bus', { member: message.member, error: (error as Error).message });
     }
   }
 
-  #signal(connection: Connection, message: BusMessage): void {
+  #signal(connection: Connection, message: dbus.Message): void {
     if (message.sender === bus.name) {
-      if (message.member !== 'NameOwnerChanged') return;
-      const [name, , owner] = message.body() as [string, string, string];
-      if (name === systemd) this.#ownerChanged(connection, owner);
+      if (message.member === 'NameOwnerChanged' && message.body[0] === systemd) this.#ownerChanged(connection, String(message.body[2]));
       return;
     }
     // Any local user can send us a signal that claims to be systemd's.
     if (message.sender !== connection.owner) return;
     switch (message.member) {
       case 'JobRemoved': {
-        const [id, , name, result] = message.body() as [number, string, string, string];
+        const [id, , name, result] = message.body as [number, string, string, string];
         this.#jobs.removed(id, name, result);
         return;
       }
       case 'Reloading':
-        if (message.body()[0] !== false) return;
+        if (message.body[0] !== false) return;
         this.#jobs.reloaded();
         this.#tell('reloaded', (listener) => listener.reloaded?.());
         return;
       case 'PropertiesChanged': {
-        const name = unitName(message.path ?? '');
+        const name = unitName(message.path);
         if (name === undefined) return;
-        const { from, values } = message.properties(changeProperties);
-        const change = unitChange(from, (property) => values.get(property));
+        const [from, values] = message.body as [string, Record<string, dbus.Variant>];
+        const change = unitChange(from, (property) => values[property]?.value as unknown);
         if (change) this.#tell('changed', (listener) => listener.changed?.(name, change));
         return;
       }
@@ -452,10 +435,8 @@ class SystemdDbus implements Systemd {
 
 const busCall = (member: string) => ({ destination: bus.name, path: bus.path, interface: bus.name, member });
 
-const refusal = (message: BusMessage): Error => {
-  const { errorName = '' } = message;
-  const [said] = message.body();
-  const text = typeof said === 'string' ? said : errorName;
-  const isUnknown = errorName === `${bus.name}.Error.NoReply` || errorName === `${bus.name}.Error.Disconnected`;
-  return isUnknown ? new NoAnswer(text) : new SystemdError(errorName, text);
+const refusal = (message: dbus.Message): Error => {
+  const text = typeof message.body[0] === 'string' ? message.body[0] : message.errorName;
+  const isUnknown = message.errorName === `${bus.name}.Error.NoReply` || message.errorName === `${bus.name}.Error.Disconnected`;
+  return isUnknown ? new NoAnswer(text) : new SystemdError(message.errorName, text);
 };

@@ -61,14 +61,6 @@ const present = <T extends object>(values: T): { [Key in keyof T]?: Exclude<T[Ke
 /** Values of properties by name; undefined for those that are not there. */
 export type Values = (property: string) => unknown;
 
-const unitChangeProperties: ReadonlySet<string> = new Set(['ActiveState', 'SubState', ...runProperties]);
-const serviceChangeProperties: ReadonlySet<string> = new Set(serviceProperties.filter((property) => property !== 'Type'));
-const noProperties: ReadonlySet<string> = new Set();
-
-/** What `unitChange` wants to know of an interface; a Type= never changes and is in no signal. */
-export const changeProperties = (from: string): ReadonlySet<string> =>
-  from === serviceInterface ? serviceChangeProperties : from === unitInterface ? unitChangeProperties : noProperties;
-
 /** What a PropertiesChanged of a unit tells; undefined when it is nothing that counts. */
 export const unitChange = (from: string, values: Values): UnitChange | undefined => {
   if (from === serviceInterface) return { of: 'service', service: serviceFacts(values) };
