@@ -33,12 +33,9 @@ const lfsPointer = 'version https://git-lfs.github.com/spec/';
 export async function loadDocuments(tree: Tree, parsed = new ParsedFiles()): Promise<SyncDocument[]> {
   const ignored = ignoredBy(await ignoreRules(tree));
   const { files: seen, problems: astray } = await withLinks(tree, ignored);
-  if (astray.length > 0) {
-    throw new BadRevision(astray.map((problem) => `${problem}: point it to something below spec.path, or name it in ${ignoreFileName}`));
-  }
   const files = seen.filter(({ kind, path }) => kind === 'file' && (isManifestName(path) || isKustomizationName(path)));
   const contents = await tree.read(files);
-  const problems: string[] = [];
+  const problems = astray.map((problem) => `${problem}: point it to something below spec.path, or name it in ${ignoreFileName}`);
   const texts = new Map<string, FileText>();
   files.forEach((file, at) => {
     const { path } = file;

@@ -193,6 +193,10 @@ describe('GitSync', () => {
       return ready?.reason === 'VerificationFailed' && ready;
     });
     assert.match(refused.message, /is not signed/);
+    repository.git('config', 'user.signingkey', sshd.keys.path('host'));
+    repository.commit('signed by somebody else', '--gpg-sign');
+    assert.equal(await hook(token), 202);
+    await until('the foreign signature to be refused', async () => /by none of the keys/.test(readyOf(await get('signed'))?.message ?? ''));
     assert.equal(await description('signed.service'), 'signed v2');
     for (const text of [
       await must('get', 'gitsyncs', '-o', 'yaml'),

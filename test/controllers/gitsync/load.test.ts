@@ -130,6 +130,11 @@ const bad: readonly { name: string; files: Files; problem: RegExp }[] = [
     problem: /x\/a\.yaml is a symbolic link to "\.\.\/\.\.\/etc\/passwd", which leads out of spec\.path.*\.syncignore/,
   },
   {
+    name: 'a link that leaves and a file that is wrong, both at once',
+    files: { 'a.yaml': { link: '/etc/passwd' }, 'b.yaml': '{' },
+    problem: /a\.yaml is a symbolic link to "\/etc\/passwd".*b\.yaml:1/,
+  },
+  {
     name: 'one unit under two names by a link, changed by a kustomization in one place',
     files: {
       'a.yaml': u('a.service'),

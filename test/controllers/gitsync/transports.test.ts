@@ -1,7 +1,9 @@
 /** The ways to a repository, each to a real server: OpenSSH, and git's own HTTP backend. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { keys as storeKeys } from '../../api/objects/door-rig.js';
@@ -81,6 +83,22 @@ test('http:// with a password or a token from a Secret, which shows up nowhere',
   assert.deepEqual(rig.units(), ['other.service', 'web.service']);
   const told = JSON.stringify([rig.events, rig.server.cache.joinedAll('gitsyncs')]);
   assert.doesNotMatch(told, /hunter2|aHVudGVy|YW5uOmh1bnRlcjI/);
+});
+
+test('forges that take calls and say nothing hold up no other GitSync, and are ended in time', async (t) => {
+  const rig = await SyncRig.start(t);
+  const forge = createServer((socket) => void socket.on('error', () => {}).resume());
+  forge.listen(0, '127.0.0.1');
+  await once(forge, 'listening');
+  t.after(() => forge.close());
+  const { port } = forge.address() as AddressInfo;
+  const repository = new GitRepository(t);
+  repository.write('web.service', unitFile()).commit();
+  for (const name of ['hung-1', 'hung-2']) await rig.apply(name, { url: `http://127.0.0.1:${port}/${name}.git`, timeout: '5s' });
+  await rig.apply('prod', { url: repository.url });
+  await rig.until('applied', () => rig.reason('prod') === 'Applied');
+  await rig.until('given up', () => ['hung-1', 'hung-2'].every((name) => rig.reason(name) === 'FetchFailed'));
+  assert.match(rig.message('hung-1'), /longer than 5 s/);
 });
 
 test('a token is not sent over http:// to another computer', async (t) => {
