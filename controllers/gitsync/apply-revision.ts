@@ -59,7 +59,7 @@ export async function applyRevision(
     return { verdict: trouble, status: teller.statusFor(sync, next, trouble), memory: { written: applied.written } };
   }
   const untilMs = clock.monotonicMs() + settings.timeoutMs;
-  const verdict = spec.wait ? healthVerdict(cache, text, plan.inventory, true) : appliedVerdict(text);
+  const verdict = spec.wait ? healthVerdict(cache, text, plan.inventory, true) : appliedVerdict(text, plan.inventory.length);
   const isReady = verdict.is === 'ready';
   if (didSomething(applied)) teller.record(sync, 'Normal', 'RevisionApplied', `${shortRevision(text)}: ${countsText(applied)}.`);
   return {

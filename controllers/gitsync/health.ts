@@ -37,7 +37,7 @@ export function healthVerdict(cache: Pick<ClusterCache, 'joined'>, text: string,
     const why = parsed && unhealthyBecause(parsed.kind.plural, cache.joined(parsed.kind.plural, parsed.name));
     return why === undefined ? [] : [`${id}: ${why}`];
   });
-  if (sick.length === 0) return appliedVerdict(text);
+  if (sick.length === 0) return appliedVerdict(text, ids.length);
   const message = `${shortRevision(text)} is applied, and ${sick.length} of ${ids.length} objects are not healthy${isInTime ? ' yet' : ''}: ${someOf(sick)}`;
   return isInTime ? { is: 'working', reason: 'WaitingForHealth', message } : { is: 'failing', reason: 'Unhealthy', message };
 }

@@ -133,7 +133,12 @@ export function heldMessage(name: string, revision: string, plan: SyncPlan, inve
   }
 }
 
-export const appliedVerdict = (text: string): Verdict => ({ is: 'ready', reason: 'Applied', message: `${shortRevision(text)} is applied` });
+/** A path with a slip of the pen describes nothing, and that is no mistake that could be known for one: it is said. */
+export const appliedVerdict = (text: string, objects: number): Verdict => ({
+  is: 'ready',
+  reason: 'Applied',
+  message: `${shortRevision(text)} is applied${objects === 0 ? ', and describes no object below spec.path' : ''}`,
+});
 
 /** What keeps the revision from counting as applied, the gravest first. */
 export function troubleOf(

@@ -202,7 +202,7 @@ export class Syncs {
     const verdict = isDetecting
       ? settled.verdict
       : waiting === undefined
-        ? appliedVerdict(text)
+        ? appliedVerdict(text, settled.inventory ?? 0)
         : healthVerdict(cache, text, waiting.ids, isInTime);
     const isApplied = verdict.is === 'ready' && !isDetecting;
     return {

@@ -358,3 +358,17 @@ test('the examples under manifests/gitsync are taken as they stand', async (t) =
   }
   assert.deepEqual([...server.cache.objects('gitsyncs').keys()].sort(), ['base', 'private', 'prod']);
 });
+
+test('a path that is not there, or holds nothing, is said to describe no object, also when it is looked at again', async (t) => {
+  const rig = await SyncRig.start(t);
+  const repository = new GitRepository(t);
+  repository.write('prod/web.service', unitFile()).commit();
+  await rig.apply('prod', { url: repository.url, path: './prud' });
+  await rig.until('applied', () => rig.reason('prod') === 'Applied');
+  for (let look = 0; look < 2; look++) {
+    assert.match(rig.message('prod'), /is applied, and describes no object below spec\.path/);
+    assert.equal(await rig.sync('prod'), 'Applied');
+  }
+  await rig.apply('prod', { url: repository.url, path: './prod' });
+  await rig.until('found', () => /is applied\.$/.test(rig.message('prod')));
+});
