@@ -30,6 +30,8 @@ export type Failure =
   | { readonly effect: 'none'; readonly error: Error }
   /** etcd refuses the request. `alone`: because of one write in it or because of its size, so it may be told apart by splitting. */
   | { readonly effect: 'refused'; readonly error: Error; readonly alone: boolean }
+  /** etcd says no, to all or to one in it, and may have carried it out before: at any rate it is over. */
+  | { readonly effect: 'doubtful'; readonly error: Error; readonly alone: true }
   | { readonly effect: 'unknown'; readonly error: Error };
 
 /** What group commit needs of etcd. Each call is one attempt of at most `timeoutMs`; `failure` explains what it rejects with. */
@@ -236,7 +238,11 @@ export class GroupCommit {
         if (this.#options.clock.monotonicMs() >= first.deadlineMs) throw new StoreUnavailable('nothing was written: the time was up');
       } else {
         const { failure } = attempt;
-        if (failure.effect === 'refused') {
+        if (failure.effect === 'doubtful') {
+          unsettled = await this.#lookUp(unsettled, attempt, first.deadlineMs, failure.error);
+          if (unsettled.length === 0) return;
+        }
+        if (failure.effect === 'refused' || failure.effect === 'doubtful') {
           if (!failure.alone || unsettled.length === 1) throw failure.error;
           const half = unsettled.length / 2;
           await Promise.all([this.#settleAlone(unsettled.slice(0, half)), this.#settleAlone(unsettled.slice(half))]);
@@ -282,20 +288,42 @@ export class GroupCommit {
     }
   }
 
+  /** After an answer that leaves a doubt: resolves what was applied, returns what was not. */
+  async #lookUp(items: readonly Waiting[], { floor }: FailedAttempt, deadlineMs: number, cause: Error): Promise<readonly Waiting[]> {
+    const { wire } = this.#options;
+    for (let failures = 0; ; failures++) {
+      try {
+        // Its answer carries the present revision, and that attempt is over.
+        await wire.readSeal(this.#attemptMs(deadlineMs));
+        return await this.#resolveApplied(items, floor, wire.lastRevision(), deadlineMs);
+      } catch (error) {
+        const failure = wire.failure(error);
+        if (failure.effect !== 'refused' && (await this.#pause(failures, deadlineMs))) continue;
+        throw new OutcomeUnknown(`the write may have been applied: ${cause.message}; finding out failed: ${failure.error.message}`, {
+          cause,
+        });
+      }
+    }
+  }
+
+  async #resolveApplied(items: readonly Waiting[], after: number, upTo: number, deadlineMs: number): Promise<readonly Waiting[]> {
+    const ids = new Set(items.map((item) => item.id));
+    const applied = await this.#options.wire.findApplied(ids, after, upTo, this.#attemptMs(deadlineMs));
+    return items.filter((item) => {
+      const revision = applied.get(item.id);
+      if (revision !== undefined) item.resolve({ ok: true, revision });
+      return revision === undefined;
+    });
+  }
+
   /** After a lost answer: resolves what was applied, returns what certainly was not and never will be by that attempt. */
   async #findOut(items: readonly Waiting[], lost: FailedAttempt, deadlineMs: number, cause: Error): Promise<readonly Waiting[]> {
     const { wire } = this.#options;
-    const ids = new Set(items.map((item) => item.id));
     for (let failures = 0; ; failures++) {
       try {
         const sealing = await wire.replaceSeal(lost.seal, this.#attemptMs(deadlineMs));
         this.#replaced(lost.seal, sealing.seal);
-        const applied = await wire.findApplied(ids, lost.floor, sealing.revision, this.#attemptMs(deadlineMs));
-        return items.filter((item) => {
-          const revision = applied.get(item.id);
-          if (revision !== undefined) item.resolve({ ok: true, revision });
-          return revision === undefined;
-        });
+        return await this.#resolveApplied(items, lost.floor, sealing.revision, deadlineMs);
       } catch (error) {
         const failure = wire.failure(error);
         if (failure.effect === 'refused' || !(await this.#pause(failures, deadlineMs))) {

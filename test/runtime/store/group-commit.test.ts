@@ -303,6 +303,35 @@ describe('when etcd refuses', () => {
     );
   });
 
+  test('a no after which some of it may be there: what is there succeeds, the rest is tried again by halves', async () => {
+    const { commits, sent, applied, calls, state } = rig();
+    const full = new StoreUnavailable('no space');
+    const doubtful: Failure = { effect: 'doubtful', error: full, alone: true };
+    const writes = Array.from({ length: 3 }, (_, i) => commits.commit(create(`k${i}`)));
+    const settled = Promise.allSettled(writes);
+    await settle();
+    applied.set('id2', 205);
+    state.lastRevision = 210;
+    await sent[0]?.fail(doubtful);
+    assert.deepEqual(calls, ['history 100..210'], 'the seal stays: that attempt is over, and there is no space for another seal');
+    assert.deepEqual(sent.slice(1).map(keysOf), [['k0'], ['k2']]);
+    for (const batch of sent.slice(1)) await batch.fail(doubtful);
+    assert.deepEqual(await settled, [
+      { status: 'rejected', reason: full },
+      { status: 'fulfilled', value: { ok: true, revision: 205 } },
+      { status: 'rejected', reason: full },
+    ]);
+  });
+
+  test('a no that leaves a doubt which cannot be cleared up: nobody knows', async () => {
+    const { commits, sent, state } = rig();
+    const write = assert.rejects(commits.commit(create('a')), OutcomeUnknown);
+    await settle();
+    state.sealing = 'history gone';
+    await sent[0]?.fail({ effect: 'doubtful', error: new StoreUnavailable('no space'), alone: true });
+    await write;
+  });
+
   test('what concerns all is told to all, once', async () => {
     const { commits, sent } = rig();
     const refused = new StoreUnavailable('permission denied');
