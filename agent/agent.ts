@@ -16,7 +16,7 @@ import type { UnitFiles } from './files.js';
 import { DiskStateFiles, DiskUnitFiles } from './files-disk.js';
 import { JoinRefused, join, renew, renewAtMs, shouldJoin } from './join.js';
 import { LastKnownGood } from './last-known-good.js';
-import { loadProblems } from './load-problems.js';
+import { type ExplainLoad, loadExplainer } from './load-problems.js';
 import { machineInfo, readBootId, readMachineId } from './machine-info.js';
 import { AgentMetrics, dbusMetrics, serveMetrics } from './metrics.js';
 import { type Membership, Pki } from './pki.js';
@@ -84,6 +84,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       machine,
       bootID,
       isUserManager,
+      explainLoad: loadExplainer(isUserManager),
       info: await machineInfo({ bootID, agentVersion: options.version, systemdVersion }),
       files,
       records: new Records(files, log),
@@ -102,6 +103,7 @@ export interface AgentParts {
   readonly machine: string;
   readonly bootID: string;
   readonly isUserManager: boolean;
+  readonly explainLoad?: ExplainLoad;
   readonly info: Awaited<ReturnType<typeof machineInfo>>;
   readonly files: UnitFiles;
   readonly records: Records;
@@ -150,7 +152,7 @@ export class Agent implements StreamHandler {
       random,
       log,
       metrics,
-      explain: (path) => loadProblems(path, parts.isUserManager),
+      ...(parts.explainLoad ? { explainLoad: parts.explainLoad } : {}),
       onChange: (name) => this.#reporter.changed(name),
       onEvent: ({ unit, reason, message, warning }) => this.#event({ type: 'event', unit, reason, message, warning }),
     });

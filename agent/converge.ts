@@ -15,6 +15,7 @@ import { isUnexplained } from './failed-command.js';
 import type { UnitFiles } from './files.js';
 import { isImplicit } from './implicit-units.js';
 import { Leaving } from './leaving.js';
+import type { ExplainLoad } from './load-problems.js';
 import { Observations } from './observe.js';
 import { plan, type World } from './plan.js';
 import type { Records } from './records.js';
@@ -33,7 +34,7 @@ export interface ConvergenceOptions {
   readonly log: Logger;
   readonly metrics?: Metrics;
   /** What is wrong with the file at this path that systemd does not load; undefined when that is not found out. */
-  readonly explain?: (path: string) => Promise<string | undefined>;
+  readonly explainLoad?: ExplainLoad;
   /** What would be reported of the unit may have changed. */
   readonly onChange: (name: string) => void;
   readonly onEvent: (event: UnitEvent) => void;

@@ -7,6 +7,7 @@ import type { Drift } from './drift.js';
 import type { UnitFiles } from './files.js';
 import { whyNotStarted } from './job-results.js';
 import type { Leaving } from './leaving.js';
+import type { ExplainLoad } from './load-problems.js';
 import type { Observations } from './observe.js';
 import type { World } from './plan.js';
 import type { Records, UnitRecord } from './records.js';
@@ -44,7 +45,7 @@ export interface ExecutionOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** What is wrong with the file at this path that systemd does not load; undefined when that is not found out. */
-  readonly explain?: (path: string) => Promise<string | undefined>;
+  readonly explainLoad?: ExplainLoad;
   readonly onChange: (name: string) => void;
   readonly onEvent: (event: UnitEvent) => void;
   readonly observations: Observations;
@@ -247,7 +248,7 @@ export class Execution {
     const desired = this.#lane.desired(name);
     const words = (await systemd.loadError(name)) ?? error.message;
     // Of a bad file it says only that it is bad.
-    const problems = error.code === badUnitSetting ? await this.#options.explain?.(files.path(name)) : undefined;
+    const problems = error.code === badUnitSetting ? await this.#options.explainLoad?.(files.path(name)) : undefined;
     const why = problems === undefined ? words : `${words.replace(/\.$/, '')}: ${problems}`;
     const { starting: _, ...rest } = this.#record(name);
     log.warn('systemd does not load the unit', { unit: name, error: why });

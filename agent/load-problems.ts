@@ -5,8 +5,26 @@ import { basename } from 'node:path';
 /** A quick look at one small file; a machine that takes longer has other worries. */
 const limitMs = 5_000;
 const maxOutputBytes = 65_536;
+/** Whoever comes while so many are being looked at goes without: a batch of bad files must not become a batch of processes. */
+const maxAtATime = 4;
 /** In a condition people read the first few. */
 const maxProblems = 3;
+
+export type ExplainLoad = (path: string) => Promise<string | undefined>;
+
+/** `loadProblems` for some files at a time; undefined for those beyond. */
+export function loadExplainer(isUserManager: boolean): ExplainLoad {
+  let running = 0;
+  return async (path) => {
+    if (running === maxAtATime) return undefined;
+    running += 1;
+    try {
+      return await loadProblems(path, isUserManager);
+    } finally {
+      running -= 1;
+    }
+  };
+}
 
 /**
  * The first problems that `systemd-analyze verify` finds in the file, as one sentence: `line 4: Unknown key 'ExecStrt' …; Service has no …`.

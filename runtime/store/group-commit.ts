@@ -254,6 +254,7 @@ export class GroupCommit {
           error: failure.error.message,
         });
         if (failure.effect === 'unknown') unsettled = await this.#findOut(unsettled, attempt, first.deadlineMs, failure.error);
+        if (unsettled.length === 0) return;
         if (!(await this.#pause(failures++, first.deadlineMs))) {
           throw new StoreUnavailable(`nothing was written: ${failure.error.message}`, { cause: failure.error });
         }

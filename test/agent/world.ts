@@ -58,7 +58,7 @@ export class AgentWorld {
       clock: this.clock,
       random: () => 0.5,
       log: silentLogger,
-      explain: async (path) => `what is wrong with ${path}`,
+      explainLoad: async (path) => `what is wrong with ${path}`,
       onChange: (name) => this.changed.add(name),
       onEvent: ({ unit, reason }) => this.events.push({ unit, reason }),
     });

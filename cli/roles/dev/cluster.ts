@@ -311,6 +311,17 @@ async function startTimeOf(pid: number): Promise<string> {
 
 const ownerWithinMs = 10_000;
 
+/** Nothing is in a directory that its owner has removed meanwhile. */
+const gone = (error: NodeJS.ErrnoException): never[] => {
+  if (error.code === 'ENOENT') return [];
+  throw error;
+};
+
+async function isYoung(directory: string): Promise<boolean> {
+  const [info] = await stat(directory).then((found) => [found], gone);
+  return info === undefined || Date.now() - info.mtimeMs < ownerWithinMs;
+}
+
 /** Removes what dev clusters left behind whose owner is gone (killed with SIGKILL, or the terminal was closed on it). */
 export async function removeAbandonedClusters(parent: string): Promise<string[]> {
   if (!existsSync(parent)) return [];
@@ -320,8 +331,8 @@ export async function removeAbandonedClusters(parent: string): Promise<string[]>
     const [pid, startTime] = (await readFile(join(directory, 'owner'), 'utf8').catch(() => '')).trim().split(' ');
     if (pid && startTime && (await startTimeOf(Number(pid))) === startTime) continue;
     // Just made by somebody who has not come to write who he is.
-    if (!pid && Date.now() - (await stat(directory)).mtimeMs < ownerWithinMs) continue;
-    for (const entry of await readdir(directory)) {
+    if (!pid && (await isYoung(directory))) continue;
+    for (const entry of await readdir(directory).catch(gone)) {
       if (!/^m\d+$/.test(entry)) continue;
       await killMachineProcesses(join(directory, entry));
       await removeMachineDirectory(join(directory, entry));
