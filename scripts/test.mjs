@@ -34,10 +34,7 @@ const named = process.argv.slice(2).map((file) => resolve(file));
 const files = named.length > 0 ? named : globSync(join(top, 'test'), '.test.ts');
 const { directory, bundles } = await buildTests(files);
 // Node 20 hands its runner's own flags on to the test processes and takes them from nowhere else.
-const flags = [
-  '--enable-source-maps',
-  ...['lean-test-hooks', 'test-usage'].flatMap((name) => ['--import', join(top, `scripts/${name}.mjs`)]),
-];
+const flags = ['--enable-source-maps', '--import', join(top, 'scripts/test-usage.mjs')];
 const runner = spawn(process.execPath, [...flags, join(top, 'scripts/test-runner.mjs'), ...files.map((file) => bundles.get(file))], {
   cwd: top,
   env: { ...process.env, FLOTILLA_TEST_BUNDLES: directory, FLOTILLA_TEST_USAGE: usageFileIn(directory) },
