@@ -1,6 +1,7 @@
 /** What is wrong with a unit file that systemd does not load: over D-Bus it says little more than that something is. */
 import { execFile } from 'node:child_process';
 import { basename } from 'node:path';
+import { markerLines } from './unit-text.js';
 
 /** A quick look at one small file; a machine that takes longer has other worries. */
 const limitMs = 5_000;
@@ -41,11 +42,11 @@ export function loadProblems(path: string, isUserManager: boolean): Promise<stri
   });
 }
 
-/** Its lines about this file, without the file's name. */
+/** Its lines about this file, without the file's name; lines counted as in the user's text. */
 export function readProblems(output: string, path: string): string | undefined {
   const found = output.split('\n').flatMap((line) => {
     const ofLine = /^:(\d+): (.+)$/.exec(line.startsWith(path) ? line.slice(path.length) : '');
-    if (ofLine) return [`line ${ofLine[1]}: ${ofLine[2]}`];
+    if (ofLine) return [`line ${Number(ofLine[1]) - markerLines}: ${ofLine[2]}`];
     const prefix = `${basename(path)}: `;
     return line.startsWith(prefix) ? [line.slice(prefix.length)] : [];
   });

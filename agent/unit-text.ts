@@ -20,6 +20,8 @@ export const sha256 = (text: string): string => createHash('sha256').update(text
 /** A running unit is restarted only when this differs from what it was started with (SEMANTICS 12). */
 export const restartHash = (text: string): string => sha256(restartText(text));
 
+/** How many lines of ours precede the user's text in a file. */
+export const markerLines = 1;
 const marker = /^# managed by flotilla: uid=([A-Za-z0-9-]{1,64}) hash=([0-9a-f]{64})\n/;
 
 export const renderOwnFile = ({ uid, textHash, text }: OwnFile): string => `# managed by flotilla: uid=${uid} hash=${textHash}\n${text}`;

@@ -16,10 +16,10 @@ test('the lines about the file, without its name, once each, three at most', () 
   ].join('\n');
   assert.equal(
     readProblems(output, path),
-    "line 4: Unknown key 'ExecStrt' in section [Service], ignoring; Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing",
+    "line 3: Unknown key 'ExecStrt' in section [Service], ignoring; Service has no ExecStart=, ExecStop=, or SuccessAction=. Refusing",
   );
   assert.equal(
-    readProblems(['1', '2', '3', '4'].map((line) => `${path}:${line}: no`).join('\n'), path),
+    readProblems(['2', '3', '4', '5'].map((line) => `${path}:${line}: no`).join('\n'), path),
     'line 1: no; line 2: no; line 3: no',
   );
   assert.equal(readProblems('Unit web.service has a bad unit file setting.', path), undefined);
@@ -29,7 +29,7 @@ test('what the real program says of a real file', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'flotilla-verify-'));
   try {
     const path = join(folder, 'web.service');
-    await writeFile(path, '[Service]\nExecStrt=/bin/true\n');
+    await writeFile(path, '# the line of ours\n[Service]\nExecStrt=/bin/true\n');
     assert.match((await loadProblems(path, false)) ?? '', /^line 2: Unknown key.*ExecStrt.*; Service has no ExecStart=/);
     await writeFile(path, '[Service]\nExecStart=/bin/true\n');
     assert.equal(await loadProblems(path, false), undefined);
